@@ -1,0 +1,140 @@
+"""Search the two-stage preset of the embedded base, on validation subjects only.
+
+    python benchmarks/preset_search.py benchmarks/records/preset-NAME.json
+
+Each setting is tried on every validation subject; a checkpoint is scored as training passes it. A
+setting that is already in the record is not run again, so that a killed search continues. Scores:
+``placed``, the colours of the subject in six scenes between floor (0) and ceiling (1); ``leak``, the
+same for pictures of the plain class, less what the base itself gives: how far the class has turned
+into the subject.
+"""
+
+import argparse
+import itertools
+import json
+import tomllib
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+import numpy as np
+
+from rarebooth import prompts, sample
+from rarebooth.base import Base, Session
+from rarebooth.bases import open_base
+from rarebooth.delta import Delta
+from rarebooth.metrics.palette import Truth, truth
+from rarebooth.methods.two_stage import TwoStage
+from rarebooth.run import Run
+from rarebooth.settings import preset_for
+from rarebooth.subject import Subject, read_folder
+from rarebooth.tokens import fill
+from rarebooth.world.places import PLACES, load_place
+from rarebooth.world.subjects import VALIDATION_FROM, Individual, find_individual, write_photos
+
+TOYS = ("vase", "cat", "boot", "clock")
+PICTURES = 2
+CLASS_PICTURES = 8
+FIRST_SEED = 500
+
+
+def place_of(scene: str) -> str:
+    """The world's name of the place that a scene's prompt asks for."""
+    phrases = {name: load_place(name).phrases[0] for name in PLACES}
+    return next(name for name, phrase in phrases.items() if phrase and scene.endswith(phrase))
+
+
+def pictures(session: Session, templates: list[str], phrase: str, count: int) -> np.ndarray:
+    """``count`` pictures of each template, with fixed seeds, as the preset draws."""
+    draw = preset_for("embedded").draw
+    asked = [fill(template, phrase) for template in templates for _ in range(count)]
+    seeds = [FIRST_SEED + index for _ in templates for index in range(count)]
+    return sample.draw(
+        session,
+        asked,
+        seeds,
+        sampler=draw.sampler,
+        steps=draw.sampler_steps,
+        guidance=draw.guidance,
+    )
+
+
+def placed(drawn: np.ndarray, truths: Mapping[str, Truth], count: int) -> float:
+    """Mean place between floor and ceiling of ``count`` pictures a scene."""
+    per_scene = drawn.reshape(len(truths), count, *drawn.shape[1:])
+    values = [
+        known.placed(float(np.mean([known.overlap(picture) for picture in group])))
+        for known, group in zip(truths.values(), per_scene, strict=True)
+    ]
+    return float(np.mean(values))
+
+
+def scores(base: Base, delta: Delta | None, noun: str, truths: Mapping[str, Truth]) -> dict[str, float]:
+    """``placed`` in six scenes and for the plain class, with a subject worn or with the base alone."""
+    with Session(base) as session:
+        if delta is not None:
+            session.wear(delta)
+        phrase = delta.phrases[0] if delta is not None else noun
+        scenes = pictures(session, list(prompts.SHEET_SCENES), phrase, PICTURES)
+        plain = pictures(session, [prompts.PLAIN], f"a {noun}", CLASS_PICTURES)
+    own = [truths["plain"].placed(truths["plain"].overlap(picture)) for picture in plain]
+    in_scenes = {scene: known for scene, known in truths.items() if scene != "plain"}
+    return {"placed": placed(scenes, in_scenes, PICTURES), "class": float(np.mean(own))}
+
+
+def try_setting(
+    base: Base, subject: Subject, truths: Mapping[str, Truth], setting: Mapping[str, Any], every: int
+) -> dict[str, dict[str, float]]:
+    """Train one subject with one setting and score it every so many steps."""
+    method = replace(TwoStage(), **setting)
+    passed: dict[str, Delta] = {}
+    with Session(base) as session:
+        for step in method.fit(session, [subject], Run(seed=0)):
+            if step.stage == "denoiser" and step.done % every == 0:
+                passed[str(step.done)] = step.snapshot()
+            if step.stage == "token" and step.done == step.total:
+                passed["stage-one"] = step.snapshot()
+    return {name: scores(base, delta, subject.noun, truths) for name, delta in passed.items()}
+
+
+def main() -> None:
+    """Run the search."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("record", type=Path)
+    parser.add_argument("--grid", type=Path, help="TOML: lists of values by setting name")
+    parser.add_argument("--every", type=int, default=50)
+    parser.add_argument("--base", default="embedded")
+    arguments = parser.parse_args()
+    grid = tomllib.loads(arguments.grid.read_text("utf-8"))
+    base = open_base(arguments.base)
+    record: dict[str, Any] = {"base": base.identity.digest, "subjects": {}, "tried": {}}
+    if arguments.record.exists():
+        record = json.loads(arguments.record.read_text("utf-8"))
+    for toy in TOYS:
+        individual = find_individual(toy, VALIDATION_FROM)
+        truths = {s: truth(individual, place_of(s), base.size) for s in prompts.SHEET_SCENES}
+        truths["plain"] = truth(individual, "studio", base.size)
+        with TemporaryDirectory() as folder:
+            write_photos(individual, Path(folder), base.size)
+            subject = read_folder(Path(folder), toy, base.size)
+        before = record["subjects"].setdefault(toy, {"instance": individual.instance})
+        if "class" not in before:
+            before.update(scores(base, None, toy, truths))
+        for values in itertools.product(*grid.values()):
+            setting = dict(zip(grid, values, strict=True))
+            key = json.dumps(setting, sort_keys=True)
+            runs = record["tried"].setdefault(key, {})
+            if toy in runs:
+                continue
+            runs[toy] = {
+                name: {"placed": s["placed"], "leak": s["class"] - before["class"]}
+                for name, s in try_setting(base, subject, truths, setting, arguments.every).items()
+            }
+            arguments.record.write_text(json.dumps(record, indent=1) + "\n", "utf-8")
+            print(toy, key, runs[toy], flush=True)  # noqa: T201
+
+
+if __name__ == "__main__":
+    main()

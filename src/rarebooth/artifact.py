@@ -1,0 +1,128 @@
+"""The subject file: what was learnt, as safetensors with one JSON header. The only native format.
+
+Tensors: ``token/<word>`` fp32 [1, D]; ``change/<part.parameter>`` fp16 with ``scale/<...>`` fp32
+[]. The file is a pure function of its inputs: no date, duration, path or package version.
+"""
+
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+from torch import Tensor
+
+from rarebooth.base import Identity
+from rarebooth.delta import Change, Delta
+from rarebooth.errors import ArtifactError
+from rarebooth.store import digest, writing
+
+FORMAT = 1
+HEADER = "rarebooth"
+
+
+@dataclass(frozen=True)
+class Header:
+    """What a subject file says of itself.
+
+    ``prompt`` is the one it was trained with, ``checkpoint`` the point of training ("stage-one",
+    "400"), ``size`` the side of the pictures in pixels.
+    """
+
+    base: Identity
+    method: str
+    settings: Mapping[str, Any]
+    seed: int
+    nouns: tuple[str, ...]
+    prompt: str
+    size: int
+    checkpoint: str
+
+
+@dataclass(frozen=True)
+class Artifact:
+    """A subject file's content: the header, what was learnt, and the file's own digest."""
+
+    header: Header
+    delta: Delta
+    digest: str
+
+
+def save(path: Path, delta: Delta, header: Header) -> str:
+    """Write a subject file atomically and return its SHA-256."""
+    tensors: dict[str, Tensor] = {}
+    for token, vector in delta.tokens.items():
+        tensors[f"token/{token}"] = vector.detach().float().cpu().contiguous()
+    for name, change in delta.weights.items():
+        tensors[f"change/{name}"] = change.values.contiguous()
+        tensors[f"scale/{name}"] = torch.tensor(change.scale, dtype=torch.float32)
+    content = {"format": FORMAT, "phrases": list(delta.phrases), **asdict(header)}
+    with writing(path) as beside:
+        save_file(tensors, beside, {HEADER: json.dumps(content, sort_keys=True)})
+    return digest(path)
+
+
+def load(path: Path) -> Artifact:
+    """Read a subject file; ArtifactError if it is missing, damaged or of another kind."""
+    if not path.is_file():
+        raise ArtifactError(
+            f"There is no subject file at {path}. Train one with `rarebooth train`."
+        )
+    try:
+        with safe_open(path, framework="pt") as file:
+            header = (file.metadata() or {}).get(HEADER)
+            if header is None:
+                raise ArtifactError(
+                    f"{path.name} is a safetensors file, but not a rarebooth subject: it has no "
+                    f"{HEADER!r} header."
+                )
+            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+        content: dict[str, Any] = json.loads(header)
+    except (SafetensorError, OSError, ValueError) as error:
+        raise ArtifactError(
+            f"{path.name} cannot be read as a subject file ({error}). It may be half-written or "
+            "damaged; take another checkpoint of the run or train it again."
+        ) from error
+    try:
+        return _parse(path, content, tensors)
+    except (KeyError, TypeError) as error:
+        raise ArtifactError(
+            f"{path.name} has an incomplete header: {error} is missing or of the wrong type."
+        ) from error
+
+
+def _parse(path: Path, content: dict[str, Any], tensors: Mapping[str, Tensor]) -> Artifact:
+    found = content.pop("format")
+    if found != FORMAT:
+        raise ArtifactError(
+            f"{path.name} has subject format {found}; this rarebooth reads format {FORMAT}. Update "
+            "rarebooth."
+        )
+    weights: dict[str, Change] = {}
+    tokens: dict[str, Tensor] = {}
+    for key, value in tensors.items():
+        kind, _, name = key.partition("/")
+        if not bool(torch.isfinite(value).all()):
+            raise ArtifactError(f"{path.name} holds a number that is not finite in {name!r}.")
+        if kind == "token":
+            tokens[name] = value
+        elif kind == "change":
+            weights[name] = Change(value, float(tensors[f"scale/{name}"]))
+    delta = Delta(tuple(content.pop("phrases")), tokens, weights)
+    content["base"] = Identity(**content["base"])
+    content["nouns"] = tuple(content["nouns"])
+    return Artifact(Header(**content), delta, digest(path))
+
+
+def require_base(artifact: Artifact, found: Identity) -> None:
+    """Raise ArtifactError unless the subject was trained on exactly this base."""
+    wanted = artifact.header.base
+    if wanted.digest != found.digest:
+        raise ArtifactError(
+            f"This subject was trained on the base {wanted.name!r} ({wanted.digest[:12]}); the "
+            f"base {found.name!r} given now has other weights ({found.digest[:12]}). Use the "
+            "base it was trained on."
+        )

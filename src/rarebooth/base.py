@@ -1,0 +1,223 @@
+"""The contract between methods and base models, and the session that borrows one.
+
+A family of models is one class in ``bases/`` with the members of ``Base``. A method never sees
+which family it trains: it encodes photos, encodes prompts, asks for the denoiser's answer, and
+tunes parts through a ``Session`` that gives the base back exactly as it was.
+"""
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from types import TracebackType
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from rarebooth.delta import Change, Delta
+from rarebooth.errors import ArtifactError, SettingsError
+from rarebooth.process import Process
+
+
+@dataclass(frozen=True)
+class Identity:
+    """Which model this is: what was asked for, and a digest of the weights that were found.
+
+    ``name`` is an alias, a Hub id or a folder's name, never a path. ``digest`` is a SHA-256 over
+    the model's weight files. ``family`` names the class that runs it ("stable-diffusion").
+    """
+
+    name: str
+    family: str
+    digest: str
+
+
+@dataclass(frozen=True)
+class Posterior:
+    """The autoencoder's answer for photos: latent mean and deviation, scaled, fp32 [N, C, h, w]."""
+
+    mean: Tensor
+    deviation: Tensor
+
+    def sample(self, photo: Tensor, noise: Tensor) -> Tensor:
+        """Latents of the photos with these indices [B], drawn anew with ``noise`` [B, C, h, w]."""
+        return self.mean[photo] + self.deviation[photo] * noise
+
+
+@dataclass(frozen=True)
+class Batch:
+    """All that is random in one training step, so that a step can be repeated, split or traced.
+
+    ``photo``: int64 [B], which photo. ``timestep``: int64 [B]. ``noise``: fp32 [B, C, h, w], added
+    to the latents. ``encoding``: fp32 [B, C, h, w], draws the latents from the autoencoder's
+    posterior.
+    """
+
+    photo: Tensor
+    timestep: Tensor
+    noise: Tensor
+    encoding: Tensor
+
+    def chunks(self, count: int) -> Iterator["Batch"]:
+        """Split into ``count`` nearly equal batches, in order."""
+        fields = (self.photo, self.timestep, self.noise, self.encoding)
+        return (Batch(*parts) for parts in zip(*(f.chunk(count) for f in fields), strict=True))
+
+
+class Base(ABC):
+    """A text-to-image diffusion model that can be borrowed."""
+
+    identity: Identity
+    process: Process
+    size: int
+    """Side of the square pictures it draws, in pixels."""
+    latent_shape: tuple[int, int, int]
+    """(C, h, w) of one picture's latents at ``size``."""
+    device: torch.device
+
+    @property
+    @abstractmethod
+    def scheduler_config(self) -> Mapping[str, Any]:
+        """The scheduler settings the model came with, as diffusers writes them."""
+
+    @abstractmethod
+    def posterior(self, images: np.ndarray) -> Posterior:
+        """Encode photos, uint8 [N, size, size, 3], once."""
+
+    @abstractmethod
+    def decode(self, latents: Tensor) -> np.ndarray:
+        """Turn scaled latents [B, C, h, w] into pictures, uint8 [B, size, size, 3]."""
+
+    @abstractmethod
+    def word(self, word: str) -> Tensor:
+        """The input embedding of a word that is one token, fp32 [1, D], a copy."""
+
+    @abstractmethod
+    def check_token(self, token: str) -> None:
+        """Raise SettingsError if ``token`` cannot become a new word of this model."""
+
+    @abstractmethod
+    def condition(self, prompts: Sequence[str], tokens: Mapping[str, Tensor]) -> Tensor:
+        """Encode prompts to [B, L, D], reading ``tokens`` (new word -> fp32 [1, D]) as given.
+
+        Gradients flow to the given embeddings. Raises SettingsError where a prompt is so long that
+        a new word would be cut off.
+        """
+
+    @abstractmethod
+    def denoise(self, noisy: Tensor, timestep: Tensor, condition: Tensor) -> Tensor:
+        """The network's answer, fp32 [B, C, h, w], for noisy latents, timesteps [B], [B, L, D]."""
+
+    @abstractmethod
+    def part(self, name: str) -> nn.Module:
+        """A trainable part by name: "denoiser" or "text"."""
+
+    @abstractmethod
+    def original(self, part: str) -> Callable[[str], Tensor]:
+        """A reader of a part's untouched tensors by parameter name, from the files on disk."""
+
+
+def denoising_loss(base: Base, photos: Posterior, batch: Batch, condition: Tensor) -> Tensor:
+    """Mean squared error of the denoiser's answer, one number a sample: fp32 [B].
+
+    ``condition``: [1, L, D] or [B, L, D]. (Rombach et al. 2022, eq. 2; the mean over elements.)
+    """
+    clean = photos.sample(batch.photo, batch.encoding)
+    noisy = base.process.add(clean, batch.noise, batch.timestep)
+    goal = base.process.goal(clean, batch.noise, batch.timestep)
+    answer = base.denoise(noisy, batch.timestep, condition.expand(len(clean), -1, -1))
+    return (answer - goal).square().mean(dim=(1, 2, 3))
+
+
+class Session(AbstractContextManager["Session"]):
+    """Borrows a base: adds words, tunes parts, wears what was learnt, then gives it back.
+
+    What was tuned is restored by reading the base's files again, not from a second copy in memory.
+    """
+
+    def __init__(self, base: Base) -> None:
+        self.base = base
+        self.tokens: dict[str, Tensor] = {}
+        self._touched: set[str] = set()
+
+    def token(self, token: str, initial_word: str) -> Tensor:
+        """Add a new word that starts as another one; a leaf fp32 [1, D] that can be trained."""
+        self.base.check_token(token)
+        vector = self.base.word(initial_word).to(self.base.device).requires_grad_()
+        self.tokens[token] = vector
+        return vector
+
+    def tune(self, part: str) -> dict[str, nn.Parameter]:
+        """Make all weights of a part trainable, fp32; keyed "part.parameter"."""
+        self._touched.add(part)
+        module = self.base.part(part)
+        module.requires_grad_(True)
+        return {f"{part}.{name}": parameter for name, parameter in module.named_parameters()}
+
+    def change(self, names: Iterable[str]) -> dict[str, Change]:
+        """The rounded change of the named weights from the base's files, formed one by one."""
+        changes: dict[str, Change] = {}
+        for name in names:
+            part, _, parameter = name.partition(".")
+            tuned = self.base.part(part).get_parameter(parameter)
+            changes[name] = Change.between(tuned, self.base.original(part)(parameter))
+        return changes
+
+    def wear(self, delta: Delta) -> None:
+        """Put a learnt subject on, in place of anything worn or tuned before.
+
+        Raises ArtifactError if it names weights or shapes that this base does not have.
+        """
+        self._restore()
+        self.tokens = {token: vector.to(self.base.device) for token, vector in delta.tokens.items()}
+        for token in self.tokens:
+            self.base.check_token(token)
+        for name, change in delta.weights.items():
+            part, _, parameter = name.partition(".")
+            self._touched.add(part)
+            weight = self._weight(part, parameter, change)
+            with torch.no_grad():
+                original = self.base.original(part)(parameter).float()
+                weight.copy_(original + change.expand())
+
+    def condition(self, prompts: Sequence[str]) -> Tensor:
+        """Encode prompts [B, L, D] with the words this session has added."""
+        return self.base.condition(prompts, self.tokens)
+
+    def _weight(self, part: str, parameter: str, change: Change) -> nn.Parameter:
+        try:
+            weight = self.base.part(part).get_parameter(parameter)
+        except (AttributeError, SettingsError) as error:
+            raise ArtifactError(
+                f"The subject changes {part}.{parameter}, which the base "
+                f"{self.base.identity.name!r} does not have. Use the base it was trained on."
+            ) from error
+        if weight.shape != change.values.shape:
+            raise ArtifactError(
+                f"The subject's {part}.{parameter} has shape {tuple(change.values.shape)}, the "
+                f"base {self.base.identity.name!r} has {tuple(weight.shape)}. Use the base it was "
+                "trained on."
+            )
+        return weight
+
+    def _restore(self) -> None:
+        for part in self._touched:
+            module = self.base.part(part)
+            original = self.base.original(part)
+            with torch.no_grad():
+                for name, parameter in module.named_parameters():
+                    parameter.copy_(original(name))
+            module.requires_grad_(False)
+            module.zero_grad(set_to_none=True)
+        self._touched.clear()
+        self.tokens = {}
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self._restore()

@@ -1,0 +1,460 @@
+"""Stable Diffusion 1.x and 2.x: latent diffusion with a U-Net and one CLIP text encoder.
+
+Rombach et al., "High-Resolution Image Synthesis with Latent Diffusion Models" (2022). Read from a
+folder in diffusers' layout; weights are held in fp32, whatever the files hold.
+"""
+
+import copy
+import json
+from collections.abc import Callable, Generator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from hashlib import sha256
+from pathlib import Path
+from typing import Any, Self
+
+import numpy as np
+import torch
+from diffusers.models.autoencoders.autoencoder_kl import AutoencoderKL
+from diffusers.models.unets.unet_2d_condition import UNet2DConditionModel
+from diffusers.schedulers.scheduling_ddpm import DDPMScheduler
+from diffusers.utils import logging as diffusers_logging
+from safetensors import SafetensorError, safe_open
+from torch import Tensor, nn
+from transformers import CLIPTextModel, CLIPTokenizer
+from transformers import logging as transformers_logging
+
+from rarebooth import hub
+from rarebooth.base import Base, Identity, Posterior
+from rarebooth.bases.device import pick_device, pick_precision
+from rarebooth.errors import BaseModelError, SettingsError
+from rarebooth.process import Process
+from rarebooth.tokens import add_token, word_id
+
+PIPELINE = "StableDiffusionPipeline"
+FAMILY = "stable-diffusion"
+
+_CLASSES: Mapping[str, Any] = {
+    "unet": UNet2DConditionModel,
+    "vae": AutoencoderKL,
+    "text_encoder": CLIPTextModel,
+}
+_FOLDERS = {"denoiser": "unet", "text": "text_encoder"}
+"""Where the trainable parts lie."""
+
+_SCHEDULE = (
+    "num_train_timesteps",
+    "beta_start",
+    "beta_end",
+    "beta_schedule",
+    "trained_betas",
+    "rescale_betas_zero_snr",
+    "prediction_type",
+)
+"""The scheduler settings that say what was trained; the others only concern sampling."""
+
+
+@dataclass(frozen=True)
+class Parts:
+    """The networks and the tokenizer of one model, as its files hold them."""
+
+    unet: UNet2DConditionModel
+    vae: AutoencoderKL
+    text_encoder: CLIPTextModel
+    tokenizer: CLIPTokenizer
+
+
+class Weights:
+    """A reader of one part's tensors by parameter name, fp32, from memory-mapped files.
+
+    Raises BaseModelError if a parameter of ``module`` is not in the files, or has another shape.
+    """
+
+    def __init__(self, files: Sequence[Path], module: nn.Module) -> None:
+        stored: dict[str, Any] = {}
+        for path in files:
+            reader: Any = _open(path)
+            stored |= dict.fromkeys(reader.keys(), reader)
+        self._place: dict[str, tuple[Any, str]] = {}
+        for name, parameter in module.named_parameters():
+            key = next((key for key in _spellings(name) if key in stored), None)
+            part = files[0].parent.name
+            if key is None:
+                raise BaseModelError(
+                    f"The base model is incomplete: its {part} lacks the tensor {name}. Fetch the "
+                    "model again, or pick another with --base."
+                )
+            shape = tuple(stored[key].get_slice(key).get_shape())
+            if shape != tuple(parameter.shape):
+                raise BaseModelError(
+                    f"{part}/config.json does not fit the weights: {name} should be "
+                    f"{tuple(parameter.shape)} and is {shape} in the file."
+                )
+            self._place[name] = stored[key], key
+
+    def __call__(self, name: str) -> Tensor:
+        """The tensor of one parameter, on the CPU."""
+        reader, key = self._place[name]
+        tensor: Tensor = reader.get_tensor(key)
+        return tensor.float()
+
+
+class StableDiffusion(Base):
+    """A Stable Diffusion model that can be borrowed; ``load`` makes one."""
+
+    def __init__(
+        self,
+        parts: Parts,
+        originals: Mapping[str, Weights],
+        identity: Identity,
+        scheduler_config: Mapping[str, Any],
+        process: Process,
+        size: int,
+        *,
+        bf16: bool,
+    ) -> None:
+        self.identity = identity
+        self.process = process
+        self.size = size
+        self.device = parts.unet.device
+        self._parts = parts
+        self._originals = originals
+        self._scheduler_config = scheduler_config
+        self._bf16 = bf16
+        self._scale: float = parts.vae.config["scaling_factor"]
+        side = size // _vae_factor(parts.vae)
+        self.latent_shape = (parts.unet.config["in_channels"], side, side)
+        self._prompt_length = min(
+            parts.tokenizer.model_max_length, parts.text_encoder.config.max_position_embeddings
+        )
+        self._tokenizers: dict[tuple[str, ...], CLIPTokenizer] = {(): parts.tokenizer}
+
+    @classmethod
+    def load(
+        cls,
+        folder: Path,
+        name: str,
+        device: str = "auto",
+        precision: str = "auto",
+        resolution: int | None = None,
+    ) -> Self:
+        """Read a model from a folder; ``name`` is what it will be called in what is learnt.
+
+        Raises:
+            BaseModelError: something is missing, damaged, or of a kind that cannot be trained.
+            SettingsError: a device, precision or resolution that cannot be had.
+        """
+        place = pick_device(device)
+        compute = pick_precision(precision, place)
+        hub.pipeline_kind(folder, (PIPELINE,))
+        hub.require_complete(folder)
+        files = {part: hub.weight_files(folder, part) for part in _CLASSES}
+        for path in (path for paths in files.values() for path in paths):
+            _open(path)
+        scheduler_config = hub.read_json(folder / "scheduler" / "scheduler_config.json")
+        process, schedule = _process(scheduler_config, place)
+        with _quiet():
+            networks = {
+                part: _network(folder, part, fp16=".fp16" in paths[0].name)
+                for part, paths in files.items()
+            }
+            parts = Parts(**networks, tokenizer=_tokenizer(folder))
+        _require_fit(parts)
+        size = _size(parts, resolution)
+        originals = {
+            part: Weights(files[subfolder], networks[subfolder])
+            for part, subfolder in _FOLDERS.items()
+        }
+        for network in networks.values():
+            network.eval().requires_grad_(requires_grad=False).to(place)
+        vocabulary = hub.tokenizer_files(folder)
+        weights = [path for paths in files.values() for path in paths]
+        content = hub.weights_digest(folder, [*weights, *vocabulary])
+        identity = Identity(name, FAMILY, sha256(f"{content} {schedule}".encode()).hexdigest())
+        return cls(
+            parts,
+            originals,
+            identity,
+            scheduler_config,
+            process,
+            size,
+            bf16=compute == "bf16",
+        )
+
+    @property
+    def scheduler_config(self) -> Mapping[str, Any]:
+        """The scheduler settings the model came with, as diffusers writes them."""
+        return self._scheduler_config
+
+    @torch.no_grad()
+    def posterior(self, images: np.ndarray) -> Posterior:
+        """Encode photos, uint8 [N, size, size, 3], one at a time to bound memory."""
+        expected = (self.size, self.size, 3)
+        if images.dtype != np.uint8 or images.shape[1:] != expected or not len(images):
+            raise SettingsError(
+                f"Photos must be uint8 {('N', *expected)} for this base; they are {images.dtype} "
+                f"{images.shape}."
+            )
+        means: list[Tensor] = []
+        deviations: list[Tensor] = []
+        for image in images:
+            pixels = torch.tensor(image, device=self.device).permute(2, 0, 1)[None].float()
+            latent = self._parts.vae.encode(pixels / 255 * 2 - 1, return_dict=False)[0]
+            means.append(latent.mean * self._scale)
+            deviations.append(latent.std * self._scale)
+        return Posterior(torch.cat(means), torch.cat(deviations))
+
+    @torch.no_grad()
+    def decode(self, latents: Tensor) -> np.ndarray:
+        """Turn scaled latents [B, C, h, w] into pictures, uint8 [B, size, size, 3].
+
+        One at a time: it bounds memory, and a picture does not depend on its neighbours' number.
+        """
+        vae: Any = self._parts.vae
+        pictures: list[Tensor] = []
+        for latent in latents.to(self.device, torch.float32) / self._scale:
+            pixels = vae.decode(latent[None], return_dict=False)[0][0]
+            unit = (pixels / 2 + 0.5).clamp(0, 1)
+            pictures.append((unit * 255).round().to(torch.uint8).permute(1, 2, 0).cpu())
+        return torch.stack(pictures).numpy()
+
+    def word(self, word: str) -> Tensor:
+        """The input embedding of a word that is one token, fp32 [1, D], a copy."""
+        row = word_id(self._parts.tokenizer, word)
+        return self._table.weight[row].detach().clone()[None]
+
+    def check_token(self, token: str) -> None:
+        """Raise SettingsError if ``token`` cannot become a new word of this model."""
+        self._tokenizer_with((token,))
+
+    def condition(self, prompts: Sequence[str], tokens: Mapping[str, Tensor]) -> Tensor:
+        """Encode prompts to [B, L, D], reading ``tokens`` (new word -> fp32 [1, D]) as given.
+
+        As Stable Diffusion was trained: padded to full length, without an attention mask, the last
+        hidden state after the final norm, in fp32.
+        """
+        tokenizer = self._tokenizer_with(tuple(tokens))
+        vectors = {_id(tokenizer, token): vector for token, vector in tokens.items()}
+        distinct = list(dict.fromkeys(prompts))
+        self._require_whole(tokenizer, distinct, tokens)
+        ids: Tensor = tokenizer(
+            distinct,
+            padding="max_length",
+            max_length=self._prompt_length,
+            truncation=True,
+            return_tensors="pt",
+        ).input_ids.to(self.device)
+        with torch.autocast(self.device.type, enabled=False), _injected(self._table, vectors):
+            encoded = self._parts.text_encoder(ids).last_hidden_state
+        return encoded[[distinct.index(prompt) for prompt in prompts]]
+
+    def denoise(self, noisy: Tensor, timestep: Tensor, condition: Tensor) -> Tensor:
+        """The network's answer, fp32 [B, C, h, w], for noisy latents, timesteps [B], [B, L, D]."""
+        with torch.autocast(self.device.type, torch.bfloat16, enabled=self._bf16):
+            answer: Tensor = self._parts.unet(noisy, timestep, condition, return_dict=False)[0]
+        return answer.float()
+
+    def part(self, name: str) -> nn.Module:
+        """A trainable part by name: "denoiser" or "text"."""
+        return getattr(self._parts, _FOLDERS[self._known(name)])
+
+    def original(self, part: str) -> Callable[[str], Tensor]:
+        """A reader of a part's untouched tensors by parameter name, from the files on disk."""
+        return self._originals[self._known(part)]
+
+    @property
+    def _table(self) -> nn.Embedding:
+        table = self._parts.text_encoder.get_input_embeddings()
+        assert isinstance(table, nn.Embedding)
+        return table
+
+    def _known(self, part: str) -> str:
+        if part not in _FOLDERS:
+            raise SettingsError(
+                f"Stable Diffusion has no part {part!r} to train; it has {', '.join(_FOLDERS)}."
+            )
+        return part
+
+    def _tokenizer_with(self, tokens: tuple[str, ...]) -> CLIPTokenizer:
+        """A copy of the tokenizer with new words; the base's own is never changed."""
+        if tokens not in self._tokenizers:
+            tokenizer = copy.deepcopy(self._parts.tokenizer)
+            for token in tokens:
+                add_token(tokenizer, token)
+            self._tokenizers[tokens] = tokenizer
+        return self._tokenizers[tokens]
+
+    def _require_whole(
+        self, tokenizer: CLIPTokenizer, prompts: Sequence[str], tokens: Mapping[str, Tensor]
+    ) -> None:
+        """Refuse prompts that are so long that a new word would be cut off."""
+        if not tokens:
+            return
+        read = self._prompt_length - 1  # the last place is the end token's
+        for prompt in prompts:
+            late: list[int] = tokenizer(prompt, verbose=False).input_ids[read:]
+            for token in tokens:
+                if _id(tokenizer, token) in late:
+                    raise SettingsError(
+                        f"The prompt {prompt!r} is too long: this base reads {read - 1} tokens, "
+                        f"and {token!r} comes after them. Shorten it."
+                    )
+
+
+def _open(path: Path) -> Any:  # noqa: ANN401  safetensors ships no types
+    """Map a safetensors file into memory; its header is checked against its length."""
+    try:
+        return safe_open(path, framework="pt")
+    except (SafetensorError, OSError) as error:
+        raise BaseModelError(
+            f"{path.parent.name}/{path.name} of the base model is damaged or was not fetched whole "
+            f"({error}). Delete it and fetch it again."
+        ) from error
+
+
+def _id(tokenizer: CLIPTokenizer, token: str) -> int:
+    found = tokenizer.convert_tokens_to_ids(token)
+    assert isinstance(found, int)
+    return found
+
+
+def _spellings(name: str) -> tuple[str, ...]:
+    """How files may call a parameter: CLIPTextModel lost its "text_model." in transformers 5.6."""
+    return name, f"text_model.{name}", name.removeprefix("text_model.")
+
+
+def _network(folder: Path, part: str, *, fp16: bool) -> Any:  # noqa: ANN401  one of _CLASSES
+    dtype = {"dtype" if part == "text_encoder" else "torch_dtype": torch.float32}
+    try:
+        network, report = _CLASSES[part].from_pretrained(
+            folder / part,
+            use_safetensors=True,
+            local_files_only=True,
+            variant="fp16" if fp16 else None,
+            output_loading_info=True,
+            **dtype,
+        )
+    except (OSError, ValueError, RuntimeError, TypeError, KeyError, SafetensorError) as error:
+        reason = (str(error).splitlines() or [type(error).__name__])[0]
+        raise BaseModelError(
+            f"The {part} of the base model cannot be loaded: {reason}. Fetch the model again, or "
+            "pick another with --base."
+        ) from error
+    missing = sorted(report["missing_keys"])
+    if missing:
+        raise BaseModelError(
+            f"The base model is incomplete: its {part} lacks {len(missing)} tensors, the first "
+            f"{missing[0]}. Fetch the model again, or pick another with --base."
+        )
+    return network
+
+
+def _tokenizer(folder: Path) -> CLIPTokenizer:
+    try:
+        return CLIPTokenizer.from_pretrained(folder / "tokenizer", local_files_only=True)
+    except Exception as error:  # the tokenizers library raises bare Exception
+        raise BaseModelError(
+            f"The tokenizer of the base model cannot be loaded: {error}. Fetch the model again."
+        ) from error
+
+
+def _process(config: Mapping[str, Any], device: torch.device) -> tuple[Process, str]:
+    """The noising process, and the settings it follows from as text."""
+    try:
+        scheduler: Any = DDPMScheduler.from_config(dict(config))
+    except (ValueError, TypeError, NotImplementedError) as error:
+        raise BaseModelError(
+            f"scheduler/scheduler_config.json of the base model cannot be used: {error}."
+        ) from error
+    settings: Mapping[str, Any] = scheduler.config
+    schedule = json.dumps({key: settings[key] for key in _SCHEDULE})
+    return Process(scheduler.alphas_cumprod.to(device), settings["prediction_type"]), schedule
+
+
+def _require_fit(parts: Parts) -> None:
+    """Raise BaseModelError where the parts are no text-to-image model together."""
+    unet, latent = parts.unet.config, parts.vae.config["latent_channels"]
+    if unet["in_channels"] != latent or unet["out_channels"] != latent:
+        raise BaseModelError(
+            f"The base model's U-Net reads {unet['in_channels']} channels and its autoencoder has "
+            f"{latent}: an inpainting, depth or editing model. Pick a text-to-image model with "
+            "--base."
+        )
+    width = parts.text_encoder.config.hidden_size
+    if unet["cross_attention_dim"] != width:
+        raise BaseModelError(
+            f"The base model's U-Net listens to {unet['cross_attention_dim']} numbers a token and "
+            f"its text encoder says {width}: the parts are of different models."
+        )
+    rows = parts.text_encoder.config.vocab_size
+    if len(parts.tokenizer) > rows:
+        raise BaseModelError(
+            f"The base model's tokenizer knows {len(parts.tokenizer)} tokens and its text encoder "
+            f"{rows}: the parts are of different models."
+        )
+
+
+def _vae_factor(vae: AutoencoderKL) -> int:
+    return 2 ** (len(vae.config["block_out_channels"]) - 1)
+
+
+def _size(parts: Parts, resolution: int | None) -> int:
+    factor = _vae_factor(parts.vae)
+    own: int | None = parts.unet.config["sample_size"]
+    if resolution is None and own is None:
+        raise SettingsError("This base does not say its picture size; give it with --resolution.")
+    size = resolution if resolution is not None else (own or 0) * factor
+    step = factor * 2 ** (len(parts.unet.config["block_out_channels"]) - 1)
+    if size < step or size % step:
+        raise SettingsError(
+            f"resolution is {size}; for this base it must be a multiple of {step} pixels."
+        )
+    return size
+
+
+@contextmanager
+def _injected(table: nn.Embedding, vectors: Mapping[int, Tensor]) -> Generator[None, None, None]:
+    """While inside, the table answers the given ids with the given vectors [1, D].
+
+    The ids lie beyond the table or shadow rows of it; its weights are neither read for them nor
+    changed, and gradients flow to the vectors.
+    """
+    asked: list[Tensor] = []
+
+    def hide(_: nn.Module, args: tuple[Tensor]) -> tuple[Tensor]:
+        asked.append(args[0])
+        new = torch.isin(args[0], torch.tensor(list(vectors), device=args[0].device))
+        return (args[0].masked_fill(new, 0),)
+
+    def inject(_: nn.Module, __: tuple[Tensor], rows: Tensor) -> Tensor:
+        ids = asked.pop()
+        for number, vector in vectors.items():
+            rows = torch.where((ids == number)[..., None], vector.to(rows), rows)
+        return rows
+
+    if not vectors:
+        yield
+        return
+    hooks = (table.register_forward_pre_hook(hide), table.register_forward_hook(inject))
+    try:
+        yield
+    finally:
+        for hook in hooks:
+            hook.remove()
+
+
+@contextmanager
+def _quiet() -> Generator[None, None, None]:
+    """Keep the libraries' bars and reports off the user's screen; what matters is raised here."""
+    levels = transformers_logging.get_verbosity(), diffusers_logging.get_verbosity()
+    bars = transformers_logging.is_progress_bar_enabled()
+    transformers_logging.set_verbosity_error()
+    diffusers_logging.set_verbosity_error()
+    transformers_logging.disable_progress_bar()
+    try:
+        yield
+    finally:
+        transformers_logging.set_verbosity(levels[0])
+        diffusers_logging.set_verbosity(levels[1])
+        if bars:
+            transformers_logging.enable_progress_bar()

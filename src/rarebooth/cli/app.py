@@ -1,0 +1,85 @@
+"""The program: its verbs, and what happens when one of them fails."""
+
+import sys
+from collections.abc import Sequence
+from typing import Annotated
+
+import typer
+
+import rarebooth
+from rarebooth.cli import demo, doctor, generate, train
+from rarebooth.cli.console import say_error
+from rarebooth.errors import RareboothError, ResourceError
+
+app = typer.Typer(
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+app.command("train", context_settings=train.CONTEXT)(train.command)
+app.command("generate")(generate.command)
+app.command("demo")(demo.command)
+app.command("doctor")(doctor.command)
+
+
+def _version(wanted: bool) -> None:  # noqa: FBT001  typer calls it by position
+    if wanted:
+        typer.echo(f"rarebooth {rarebooth.__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def options(
+    *,
+    version: Annotated[
+        bool,
+        typer.Option("--version", help="Show the version.", callback=_version, is_eager=True),
+    ] = False,
+) -> None:
+    """Teach a text-to-image model one subject from a few photos, then draw it in new scenes."""
+
+
+def run(arguments: Sequence[str]) -> int:
+    """Run one command line and return its exit code."""
+    try:
+        app([_dashed(argument) for argument in arguments], prog_name="rarebooth")
+    except SystemExit as leaving:
+        return leaving.code if isinstance(leaving.code, int) else 0
+    except RareboothError as error:
+        say_error(str(error))
+        return error.exit_code
+    except (MemoryError, RuntimeError) as error:
+        if not _is_out_of_memory(error):
+            raise
+        say_error(
+            "The memory is not enough for this. Any of these needs less: smaller batches "
+            "(--batch 1 --token-batch 1), --precision bf16, a smaller --resolution. The same "
+            "command then continues from the last saved state where the settings are the same, "
+            "and otherwise wants another --out."
+        )
+        return ResourceError.exit_code
+    return 0
+
+
+def main() -> None:
+    """The entry point of the installed command."""
+    sys.exit(run(sys.argv[1:]))
+
+
+def _dashed(argument: str) -> str:
+    """Write a flag's name with dashes, so that --token_steps and --token-steps are one flag."""
+    if not argument.startswith("--"):
+        return argument
+    name, equals, value = argument.partition("=")
+    return name.replace("_", "-") + equals + value
+
+
+def _is_out_of_memory(error: BaseException) -> bool:
+    # By name and text: torch is not imported for this, and its CPU allocator has no type of its own.
+    return (
+        isinstance(error, MemoryError)
+        or type(error).__name__ == "OutOfMemoryError"
+        or "can't allocate memory" in str(error)
+        or "out of memory" in str(error).lower()
+    )

@@ -1,0 +1,52 @@
+"""Where the command line writes, and how it writes numbers."""
+
+from rich.console import Console
+
+out = Console(highlight=False, markup=False, emoji=False, soft_wrap=True)
+"""Results and progress."""
+
+err = Console(highlight=False, markup=False, emoji=False, soft_wrap=True, stderr=True)
+"""Errors and notices."""
+
+UNITS = ("B", "kB", "MB", "GB", "TB")
+
+
+def say_error(message: str) -> None:
+    """One message on standard error."""
+    err.print(f"rarebooth: {message}")
+
+
+def notice(message: str) -> None:
+    """A remark on standard error, so that standard output stays the result."""
+    err.print(message)
+
+
+def is_live() -> bool:
+    """Whether a line may be redrawn: a terminal that understands control characters."""
+    return out.is_terminal and not out.is_dumb_terminal
+
+
+def duration(seconds: float) -> str:
+    """Seconds as a person says them: "8 s", "1 min 12 s", "2 h 5 min".
+
+    >>> duration(72.4), duration(7500)
+    ('1 min 12 s', '2 h 5 min')
+    """
+    whole = round(seconds)
+    if whole < 60:
+        return f"{whole} s"
+    if whole < 3600:
+        return f"{whole // 60} min {whole % 60} s"
+    return f"{whole // 3600} h {whole % 3600 // 60} min"
+
+
+def volume(count: float) -> str:
+    """Bytes as a person says them, in powers of 1000.
+
+    >>> volume(512), volume(1_730_000_000)
+    ('512 B', '1.7 GB')
+    """
+    unit = 0
+    while count >= 1000 and unit < len(UNITS) - 1:
+        count, unit = count / 1000, unit + 1
+    return f"{count:.0f} {UNITS[unit]}" if unit == 0 or count >= 100 else f"{count:.1f} {UNITS[unit]}"

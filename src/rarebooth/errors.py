@@ -1,0 +1,47 @@
+"""What can go wrong, said so that a person knows what to do next.
+
+Every message names what was found, what was expected and what to do. The command line prints the
+message and leaves with ``exit_code``; it never shows a traceback for one of these.
+"""
+
+
+class RareboothError(Exception):
+    """The parent of every error that rarebooth raises on purpose."""
+
+    exit_code = 1
+
+
+class SettingsError(RareboothError):
+    """A flag, setting, base or method that is unknown, contradictory or out of range."""
+
+    exit_code = 2
+
+
+class BaseModelError(RareboothError):
+    """A base model that is missing, incomplete, of another kind, or not usable as asked."""
+
+    exit_code = 2
+
+
+class ArtifactError(RareboothError):
+    """A subject file that cannot be read, is damaged, or belongs to another base model."""
+
+    exit_code = 2
+
+
+class PhotosError(RareboothError):
+    """A folder of photos that is missing, empty, or holds nothing usable."""
+
+    exit_code = 3
+
+
+class ResourceError(RareboothError):
+    """Memory, disk or an output folder that cannot be had."""
+
+    exit_code = 4
+
+
+class DivergedError(RareboothError):
+    """A loss or weight that stopped being a finite number."""
+
+    exit_code = 5

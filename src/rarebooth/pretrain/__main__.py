@@ -1,0 +1,143 @@
+"""The command ``python -m rarebooth.pretrain``: one stage at a time, each resumable by itself."""
+
+import argparse
+import logging
+import os
+import sys
+from pathlib import Path
+
+from rarebooth.errors import RareboothError, SettingsError
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Run a stage; returns the exit code."""
+    given = _parser().parse_args(arguments)
+    os.environ.setdefault("OMP_NUM_THREADS", str(given.threads))
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s", stream=sys.stderr)
+    logging.getLogger("httpx").setLevel(logging.WARNING)
+    import torch  # after the number of threads is set
+
+    torch.set_num_threads(given.threads)
+    try:
+        _STAGES[given.stage](given)
+    except RareboothError as error:
+        sys.stderr.write(f"{error}\n")
+        return error.exit_code
+    return 0
+
+
+def _render(given: argparse.Namespace) -> None:
+    from rarebooth.pretrain.rendering import render_shards
+    from rarebooth.pretrain.shards import SHARD_SIZE
+
+    mine, _, of = given.share.partition("/")
+    if not (mine.isdigit() and of.isdigit() and int(mine) < int(of)):
+        raise SettingsError(f"--share is {given.share!r}; it must be like 0/2 or 1/2.")
+    numbers = range(-(-given.count // SHARD_SIZE))[int(mine) :: int(of)]
+    render_shards(given.out, numbers, seed=given.seed, size=given.size, device=given.device)
+
+
+def _autoencoder(given: argparse.Namespace) -> None:
+    from rarebooth.pretrain.autoencoder import train_autoencoder
+
+    train_autoencoder(
+        given.data,
+        given.state,
+        minutes=given.minutes,
+        batch=given.batch or 16,
+        lr=given.lr,
+        encoder_time=given.encoder_time,
+        base=given.base,
+        device=given.device,
+        seed=given.seed,
+    )
+
+
+def _latents(given: argparse.Namespace) -> None:
+    from rarebooth.pretrain.latents import make_latents
+
+    make_latents(given.data, given.state, device=given.device)
+
+
+def _denoiser(given: argparse.Namespace) -> None:
+    from rarebooth.pretrain.denoiser import train_denoiser
+
+    train_denoiser(
+        given.data,
+        given.state,
+        minutes=given.minutes,
+        batch=given.batch or 32,
+        lr=given.lr,
+        base=given.base,
+        device=given.device,
+        seed=given.seed,
+    )
+
+
+def _pack(given: argparse.Namespace) -> None:
+    from rarebooth.pretrain.packing import pack
+
+    pack(given.state, given.out, machine=given.machine)
+
+
+def _samples(given: argparse.Namespace) -> None:
+    from rarebooth.pretrain.samples import sample_sheet
+
+    sample_sheet(given.base, given.out, seed=given.seed, device=given.device)
+
+
+_STAGES = {
+    "render": _render,
+    "autoencoder": _autoencoder,
+    "latents": _latents,
+    "denoiser": _denoiser,
+    "pack": _pack,
+    "samples": _samples,
+}
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="python -m rarebooth.pretrain", description=__doc__)
+    stages = parser.add_subparsers(dest="stage", required=True, metavar="STAGE")
+    common = argparse.ArgumentParser(add_help=False)
+    common.add_argument("--threads", type=int, default=1)
+    common.add_argument("--device", default="cpu", help="cpu or cuda")
+    common.add_argument("--seed", type=int, default=0)
+
+    stage = stages.add_parser("render", parents=[common], help="photograph random scenes")
+    stage.add_argument("--out", type=Path, required=True, help="the data folder")
+    stage.add_argument("--count", type=int, required=True, help="pictures, in shards of 1000")
+    stage.add_argument("--size", type=int, default=64)
+    stage.add_argument("--share", default="0/1", help="1/3: the second of three processes")
+
+    for name, text in (
+        ("autoencoder", "learn pictures to latents and back; the encoder is frozen on the way"),
+        ("denoiser", "learn U-Net and text encoder together"),
+    ):
+        stage = stages.add_parser(name, parents=[common], help=text)
+        stage.add_argument("--data", type=Path, required=True)
+        stage.add_argument("--state", type=Path, required=True, help="continued if it exists")
+        stage.add_argument("--minutes", type=float, required=True, help="of training, in all")
+        stage.add_argument("--batch", type=int)
+        stage.add_argument("--lr", type=float, default=8e-4)
+        stage.add_argument("--from", dest="base", type=Path, help="a base folder to start from")
+        if name == "autoencoder":
+            stage.add_argument("--encoder-time", type=float, default=0.5, help="share of minutes")
+
+    stage = stages.add_parser("latents", parents=[common], help="encode what was rendered")
+    stage.add_argument("--data", type=Path, required=True)
+    stage.add_argument("--state", type=Path, required=True)
+
+    stage = stages.add_parser("pack", parents=[common], help="write the base folder")
+    stage.add_argument("--state", type=Path, required=True)
+    stage.add_argument("--out", type=Path, required=True)
+    stage.add_argument("--machine", required=True, help="what it was trained on, in words")
+
+    stage = stages.add_parser("samples", parents=[common], help="draw a sheet of samples")
+    stage.add_argument("--base", type=Path, required=True)
+    stage.add_argument("--out", type=Path, required=True)
+    return parser
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,176 @@
+"""The stage ``denoiser``: U-Net and text encoder, together, on cached latents and fresh captions."""
+
+import random
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Final, NamedTuple
+
+import torch
+from diffusers import UNet2DConditionModel
+from safetensors.torch import load_file
+from torch import Tensor
+from transformers import CLIPTextModel
+
+from rarebooth.errors import SettingsError
+from rarebooth.pretrain.autoencoder import SCALE
+from rarebooth.pretrain.networks import new_text_encoder, new_unet, plain_attention
+from rarebooth.pretrain.recipe import earlier
+from rarebooth.pretrain.shards import ENCODER, Stock
+from rarebooth.pretrain.tokenizer import POSITIONS, Vocabulary, build_vocabulary, read_vocabulary
+from rarebooth.pretrain.training import Training, half_precision
+from rarebooth.process import Process, scaled_linear
+from rarebooth.world.captions import caption, split, vocabulary
+
+FILE: Final = "denoiser.safetensors"
+TOKENIZER: Final = "tokenizer"
+RENDERED: Final = "pictures_rendered"
+WORLDS: Final = "worlds"
+
+SILENCE: Final = 0.1
+"""How often a picture has no caption, for classifier-free guidance (Ho and Salimans 2022)."""
+
+SNR_LIMIT: Final = 5.0
+"""Hang et al. 2023, "Efficient Diffusion Training via Min-SNR Weighting Strategy"."""
+
+
+class Denoiser(NamedTuple):
+    """The two networks that are trained together."""
+
+    unet: UNet2DConditionModel
+    text_encoder: CLIPTextModel
+
+
+def new_denoiser(words: Vocabulary) -> Denoiser:
+    """Both networks, freshly initialised."""
+    return Denoiser(new_unet(), new_text_encoder(words))
+
+
+def train_denoiser(
+    data: Path,
+    state: Path,
+    *,
+    minutes: float,
+    batch: int = 32,
+    lr: float = 8e-4,
+    base: Path | None = None,
+    device: str = "cpu",
+    seed: int = 0,
+    networks: Callable[[Vocabulary], Denoiser] = new_denoiser,
+) -> Training:
+    """Train, or continue, until ``minutes`` of training have passed in all.
+
+    ``base``: a folder whose networks and tokenizer to start from.
+
+    Raises:
+        SettingsError: the state was trained on the latents of another encoder.
+    """
+    torch.manual_seed(seed)
+    words = _vocabulary(state, base)
+    unet, text_encoder = (network.to(device) for network in networks(words))
+    if base is not None:
+        weights = load_file(base / "unet" / "diffusion_pytorch_model.safetensors", device=device)
+        unet.load_state_dict(weights)
+        text_encoder = CLIPTextModel.from_pretrained(base / "text_encoder").float().to(device)
+    if device == "cpu":
+        plain_attention(unet)
+        text_encoder.set_attn_implementation("eager")
+    unet.train()
+    text_encoder.train()
+    parts = {"unet": unet, "text_encoder": text_encoder}
+    training = Training(state / FILE, parts, minutes=minutes, peak=lr)
+    if not training.resume() and base is not None:
+        training.notes.update(earlier(base, "denoiser"))
+    stock = Stock(data, "latents", device)
+    known = training.notes.setdefault(ENCODER, stock.facts[ENCODER])
+    if known != stock.facts[ENCODER]:
+        raise SettingsError(
+            f"{state / FILE} was trained on latents of encoder {known}, but {data} holds latents of "
+            f"{stock.facts[ENCODER]}. Give the --data it was trained on, or a new --state."
+        )
+    training.notes[SCALE] = float(stock.facts[SCALE])
+    process = Process(scaled_linear(), "v_prediction")
+    ids = Encoder(words)
+
+    def refresh() -> None:
+        stock.refresh()
+        training.notes[RENDERED] = len(stock)
+        training.notes[WORLDS] = sorted(stock.worlds)
+
+    refresh()
+    for step in training.steps(refresh):
+        key = seed * 1_000_003 + step
+        rng = random.Random(key)
+        rows = [rng.randrange(len(stock)) for _ in range(batch)]
+        captions = [
+            "" if rng.random() < SILENCE else caption(stock.scenes[row], rng) for row in rows
+        ]
+        generator = torch.Generator(device).manual_seed(key)
+        where = torch.tensor(rows, device=device)
+        latents = _draw(stock, where, generator) * training.notes[SCALE]
+        tokens = ids(captions).to(device)
+        training.learn(denoiser_loss(unet, text_encoder, process, latents, tokens, generator), batch)
+    return training
+
+
+def denoiser_loss(
+    unet: UNet2DConditionModel,
+    text_encoder: CLIPTextModel,
+    process: Process,
+    latents: Tensor,
+    tokens: Tensor,
+    generator: torch.Generator,
+) -> Tensor:
+    """Weighted squared error of the velocity of latents [B, 4, 16, 16] told by tokens [B, 24].
+
+    The weight is (min(SNR, 5) + 1) / (SNR + 1): that of Hang et al. plus that of the noise
+    prediction's share, so that the noisiest timesteps, which decide the place, keep theirs.
+    """
+    count, device = len(latents), latents.device
+    timestep = torch.randint(
+        0, process.timesteps, (count,), generator=generator, device=device
+    )
+    noise = torch.randn(latents.shape, generator=generator, device=device)
+    noisy = process.add(latents, noise, timestep)
+    with half_precision(device.type):
+        prompts = text_encoder(tokens).last_hidden_state
+        answer = unet(noisy, timestep, encoder_hidden_states=prompts).sample.float()
+    signal_level, noise_level = process.levels(timestep)
+    snr = (signal_level / noise_level).square()
+    weight = (snr.clamp(max=SNR_LIMIT) + 1) / (snr + 1)
+    return (weight * (answer - process.goal(latents, noise, timestep)).square()).mean()
+
+
+class Encoder:
+    """Captions to token ids, for texts whose every word is a token; what CLIPTokenizer gives."""
+
+    def __init__(self, words: Vocabulary) -> None:
+        self._begin, self._end = words.begin, words.end
+        self._ids = {token: number for number, token in enumerate(words.tokens)}
+
+    def __call__(self, captions: Sequence[str]) -> Tensor:
+        """Token ids int64 [B, 24] of lower-case captions.
+
+        Raises:
+            KeyError: a word that is not one token.
+        """
+        rows = [[self._ids[f"{word}</w>"] for word in split(text)] for text in captions]
+        ends = (POSITIONS - 1 - len(row) for row in rows)
+        return torch.tensor(
+            [[self._begin, *row, *[self._end] * end] for row, end in zip(rows, ends, strict=True)]
+        )
+
+
+def _vocabulary(state: Path, base: Path | None) -> Vocabulary:
+    """The vocabulary of a state; the base's, or a new one, if it has none yet."""
+    folder = state / TOKENIZER
+    if not (folder / "merges.txt").exists():
+        known = None if base is None else read_vocabulary(base / TOKENIZER)
+        words = build_vocabulary(vocabulary()) if known is None else known
+        words.save(folder)
+    return read_vocabulary(folder)
+
+
+def _draw(stock: Stock, rows: Tensor, generator: torch.Generator) -> Tensor:
+    mean, deviation = stock.tensors["mean"][rows], stock.tensors["deviation"][rows]
+    noise = torch.randn(mean.shape, generator=generator, device=mean.device)
+    return mean.float() + deviation.float() * noise

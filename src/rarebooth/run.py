@@ -1,0 +1,218 @@
+"""The one training loop: a generator of steps that knows nothing of files, bars or methods.
+
+A method calls ``Run.train`` once a stage and passes its steps on; whoever reads the steps decides
+what to show, save or stop. All randomness of a step is a function of (seed, stage, step), so that a
+resumed run continues bit for bit.
+"""
+
+import hashlib
+from collections.abc import Callable, Generator, Mapping
+from dataclasses import dataclass, field
+
+import torch
+from torch import Tensor
+
+from rarebooth.base import Base, Batch
+from rarebooth.delta import Delta
+from rarebooth.errors import DivergedError
+
+GPU_CHECK_EVERY = 10
+"""Steps between looks at the loss on a GPU, where each look makes the host wait."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Recipe:
+    """How a stage is optimised: AdamW at a constant learning rate (Loshchilov and Hutter 2019).
+
+    ``clip``: the largest global gradient norm, or None. ``accumulate``: the batch is worked off in
+    this many pieces, with the same result.
+    """
+
+    lr: float
+    steps: int
+    weight_decay: float
+    clip: float | None
+    betas: tuple[float, float] = (0.9, 0.999)
+    eps: float = 1e-8
+    accumulate: int = 1
+
+
+@dataclass(frozen=True)
+class State:
+    """Enough to continue: where training stands and the tensors it stands on.
+
+    ``finished``: the trained tensors of earlier stages. ``weights``, ``optimiser``: those of the
+    stage under way; optimiser tensors are keyed "name/slot".
+    """
+
+    stage: str
+    done: int
+    finished: Mapping[str, Mapping[str, Tensor]]
+    weights: Mapping[str, Tensor]
+    optimiser: Mapping[str, Tensor]
+
+
+@dataclass(frozen=True)
+class Step:
+    """One finished update.
+
+    ``done`` of ``total`` updates of ``stage``. ``loss``: fp32 [], still on the device. ``batch``:
+    what was drawn. ``snapshot`` copies what has been learnt so far; ``state`` what a resume needs.
+    Both must be called before the next step is asked for.
+    """
+
+    stage: str
+    done: int
+    total: int
+    loss: Tensor
+    batch: Batch
+    snapshot: Callable[[], Delta]
+    state: Callable[[], State]
+
+
+def generator_for(seed: int, *position: str | int) -> torch.Generator:
+    """A CPU random generator that is a function of the seed and a position alone."""
+    key = "/".join(str(part) for part in (seed, *position))
+    number = int.from_bytes(hashlib.sha256(key.encode()).digest()[:8], "big")
+    return torch.Generator().manual_seed(number & (2**63 - 1))
+
+
+def draw_batch(base: Base, photos: int, count: int) -> Callable[[torch.Generator], Batch]:
+    """A drawer of batches: photos with replacement, timesteps uniform, noise normal.
+
+    Everything is drawn on the CPU, so that every device sees the same numbers.
+    """
+
+    def draw(rng: torch.Generator) -> Batch:
+        shape = (count, *base.latent_shape)
+        return Batch(
+            photo=torch.randint(photos, (count,), generator=rng).to(base.device),
+            timestep=torch.randint(base.process.timesteps, (count,), generator=rng).to(base.device),
+            noise=torch.randn(shape, generator=rng).to(base.device),
+            encoding=torch.randn(shape, generator=rng).to(base.device),
+        )
+
+    return draw
+
+
+@dataclass
+class Run:
+    """A training run: its seed, and the state it continues from, if any."""
+
+    seed: int
+    resume: State | None = None
+    finished: dict[str, dict[str, Tensor]] = field(default_factory=dict[str, dict[str, Tensor]])
+
+    def train(
+        self,
+        stage: str,
+        weights: Mapping[str, Tensor],
+        recipe: Recipe,
+        draw: Callable[[torch.Generator], Batch],
+        loss: Callable[[Batch], Tensor],
+        snapshot: Callable[[], Delta],
+    ) -> Generator[Step, None, None]:
+        """Optimise ``weights`` for ``recipe.steps`` updates, yielding after each.
+
+        ``draw`` must take all its randomness from the generator it is given; ``loss`` returns one
+        number a sample, [B]. Raises DivergedError when the loss or its gradient is no longer
+        finite.
+        """
+        if self.resume is not None and stage in self.resume.finished:
+            _copy(self.resume.finished[stage], weights)
+            self._finish(stage, weights)
+            return
+        optimiser = torch.optim.AdamW(
+            list(weights.values()),
+            lr=recipe.lr,
+            betas=recipe.betas,
+            eps=recipe.eps,
+            weight_decay=recipe.weight_decay,
+            fused=True,
+        )
+        begin = 0
+        if self.resume is not None and self.resume.stage == stage:
+            begin = self.resume.done
+            _copy(self.resume.weights, weights)
+            _load_optimiser(optimiser, weights, self.resume.optimiser)
+            self.resume = None
+        # A loss of an earlier stage may have left gradients here, which no state would hold.
+        optimiser.zero_grad(set_to_none=True)
+        for done in range(begin + 1, recipe.steps + 1):
+            batch = draw(generator_for(self.seed, stage, done))
+            mean_loss = _backward(loss, batch, recipe.accumulate)
+            limit = torch.inf if recipe.clip is None else recipe.clip
+            norm = torch.nn.utils.clip_grad_norm_(weights.values(), limit)
+            if (
+                mean_loss.device.type == "cpu"
+                or done % GPU_CHECK_EVERY == 0
+                or done == recipe.steps
+            ):
+                _require_finite("loss", mean_loss, stage, done, batch, recipe)
+                _require_finite("gradient's norm", norm, stage, done, batch, recipe)
+            optimiser.step()
+            optimiser.zero_grad(set_to_none=True)
+
+            def state(done: int = done) -> State:
+                slots = _optimiser_tensors(optimiser, weights)
+                return State(stage, done, dict(self.finished), _copies(weights), slots)
+
+            yield Step(stage, done, recipe.steps, mean_loss, batch, snapshot, state)
+        self._finish(stage, weights)
+
+    def _finish(self, stage: str, weights: Mapping[str, Tensor]) -> None:
+        """Freeze a stage's tensors, and keep their values for a resume in a later stage."""
+        for tensor in weights.values():
+            tensor.requires_grad_(False)
+        self.finished[stage] = _copies(weights)
+
+
+def _backward(loss: Callable[[Batch], Tensor], batch: Batch, pieces: int) -> Tensor:
+    count = len(batch.photo)
+    total = torch.zeros((), device=batch.noise.device)
+    for piece in batch.chunks(pieces):
+        share = loss(piece).sum() / count
+        share.backward()
+        total += share.detach()
+    return total
+
+
+def _require_finite(
+    what: str, value: Tensor, stage: str, done: int, batch: Batch, recipe: Recipe
+) -> None:
+    if not bool(torch.isfinite(value)):
+        raise DivergedError(
+            f"The {what} became {float(value)} at step {done} of stage {stage!r} (photos "
+            f"{batch.photo.tolist()}, timesteps {batch.timestep.tolist()}). The last checkpoint is "
+            f"sound. Lower the learning rate (now {recipe.lr:g}) or use --precision fp32."
+        )
+
+
+def _copies(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    return {name: tensor.detach().cpu().clone() for name, tensor in tensors.items()}
+
+
+@torch.no_grad()
+def _copy(source: Mapping[str, Tensor], target: Mapping[str, Tensor]) -> None:
+    for name, tensor in target.items():
+        tensor.copy_(source[name])
+
+
+def _optimiser_tensors(
+    optimiser: torch.optim.Optimizer, weights: Mapping[str, Tensor]
+) -> dict[str, Tensor]:
+    return {
+        f"{name}/{slot}": value.detach().cpu().clone()
+        for name, tensor in weights.items()
+        for slot, value in optimiser.state[tensor].items()
+    }
+
+
+def _load_optimiser(
+    optimiser: torch.optim.Optimizer, weights: Mapping[str, Tensor], saved: Mapping[str, Tensor]
+) -> None:
+    for key, value in saved.items():
+        name, _, slot = key.rpartition("/")
+        tensor = weights[name]
+        # AdamW counts steps in a tensor that a fused optimiser keeps beside the weights.
+        optimiser.state[tensor][slot] = value.clone().to(tensor.device)

@@ -1,0 +1,191 @@
+"""Settings: where each value comes from, and what wins.
+
+A flag wins over an environment variable (``RAREBOOTH_LR``), that over the TOML file, that over the
+base's preset, that over the method's own default. Unknown keys are errors.
+"""
+
+import tomllib
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, fields
+from importlib import resources
+from pathlib import Path
+from typing import Any, Literal, get_type_hints
+
+import pydantic
+
+from rarebooth.errors import SettingsError
+from rarebooth.method import Method
+
+ENVIRONMENT = "RAREBOOTH_"
+ENVIRONMENT_FOR_TESTS = frozenset({"dreambench", "clip_bpe"})
+"""Names behind the prefix that are not settings: they tell the tests where real data lies."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrainSettings:
+    """Everything about a run but its photos and its method's own settings."""
+
+    noun: str
+    base: str
+    method: str = "two-stage"
+    seed: int = 0
+    device: Literal["auto", "cpu", "cuda", "mps"] = "auto"
+    precision: Literal["auto", "fp32", "bf16"] = "auto"
+    resolution: int | None = None
+    checkpoint_every: int = 200
+    save_state_every: int = 100
+    previews: Literal["sheet", "none"] = "sheet"
+
+
+@dataclass(frozen=True, kw_only=True)
+class DrawSettings:
+    """How pictures are drawn: the field's usual DDIM 50, guidance 7.5, or a preset's."""
+
+    sampler: Literal["ddim", "dpm++"] = "ddim"
+    sampler_steps: int = 50
+    guidance: float = 7.5
+
+
+@dataclass(frozen=True)
+class Preset:
+    """Values for one base, and the record they come from."""
+
+    name: str
+    source: str
+    train: Mapping[str, Any]
+    draw: DrawSettings
+    methods: Mapping[str, Mapping[str, Any]]
+
+
+@dataclass(frozen=True)
+class Resolved:
+    """Settings with every value decided; ``origin`` says where each came from."""
+
+    train: TrainSettings
+    method: Method
+    preset: Preset
+    origin: Mapping[str, str]
+
+    def as_record(self) -> dict[str, Any]:
+        """All settings as plain data, for ``run.json`` and for comparing two runs."""
+        run = {item.name: getattr(self.train, item.name) for item in fields(self.train)}
+        return {**run, "method_settings": method_settings(self.method)}
+
+
+def method_settings(method: Method) -> dict[str, Any]:
+    """A method's settings as plain data."""
+    return {item.name: getattr(method, item.name) for item in fields(method)}
+
+
+def preset_for(base: str) -> Preset:
+    """The preset of a base: the embedded one has its own, all others the papers' values."""
+    name = "embedded" if base == "embedded" else "default"
+    text = resources.files("rarebooth.presets").joinpath(f"{name}.toml").read_text("utf-8")
+    content = tomllib.loads(text)
+    draw = DrawSettings(**content.get("draw", {}))
+    return Preset(
+        name, content["source"], content.get("train", {}), draw, content.get("methods", {})
+    )
+
+
+def read_file(path: Path) -> dict[str, Any]:
+    """Read a TOML settings file; SettingsError where it is missing or malformed."""
+    try:
+        return tomllib.loads(path.read_text("utf-8"))
+    except FileNotFoundError as error:
+        raise SettingsError(f"There is no settings file {path}.") from error
+    except (OSError, ValueError) as error:
+        raise SettingsError(f"The settings file {path} cannot be read: {error}.") from error
+
+
+def from_environment(environment: Mapping[str, str]) -> dict[str, str]:
+    """The settings among environment variables, by their lower-case names."""
+    named = {
+        key.removeprefix(ENVIRONMENT).lower(): value
+        for key, value in environment.items()
+        if key.startswith(ENVIRONMENT)
+    }
+    return {key: value for key, value in named.items() if key not in ENVIRONMENT_FOR_TESTS}
+
+
+def resolve(
+    kind: type[Method],
+    flags: Mapping[str, Any],
+    environment: Mapping[str, Any],
+    file: Mapping[str, Any],
+    preset: Preset,
+) -> Resolved:
+    """Decide every setting. Raises SettingsError for unknown keys and values out of range."""
+    run_hints = get_type_hints(TrainSettings)
+    method_hints = {item.name: get_type_hints(kind)[item.name] for item in fields(kind)}
+    preset_values = {**preset.train, **preset.methods.get(kind.name, {})}
+    layers = (
+        ("flag", flags),
+        ("environment", environment),
+        ("file", file),
+        (f"preset {preset.name}", preset_values),
+    )
+    for origin, layer in layers:
+        _require_known(origin, layer, (*run_hints, *method_hints), kind.name)
+    values: dict[str, Any] = {}
+    origins: dict[str, str] = {}
+    for key, hint in (run_hints | method_hints).items():
+        for origin, layer in layers:
+            if layer.get(key) is not None:
+                values[key] = _parse(key, layer[key], hint, origin)
+                origins[key] = origin
+                break
+    for key in run_hints.keys() & {"noun", "base"} - values.keys():
+        raise SettingsError(f"--{key} is missing. Say what the photos show, e.g. --noun dog.")
+    train = TrainSettings(**{key: values[key] for key in run_hints if key in values})
+    method = kind(**{key: values[key] for key in method_hints if key in values})
+    method.check()
+    _check_cadences(train, method, origins)
+    return Resolved(train, method, preset, origins)
+
+
+def differences(before: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
+    """The settings in which two records differ, as "name: before -> now"."""
+    flat = [{**record, **record.get("method_settings", {})} for record in (before, now)]
+    for record in flat:
+        record.pop("method_settings", None)
+    names = dict.fromkeys((*flat[0], *flat[1]))
+    return [
+        f"{name}: {flat[0].get(name)} -> {flat[1].get(name)}"
+        for name in names
+        if flat[0].get(name) != flat[1].get(name)
+    ]
+
+
+def _require_known(
+    origin: str, layer: Mapping[str, Any], known: Iterable[str], method: str
+) -> None:
+    for key in layer:
+        if key not in known:
+            raise SettingsError(
+                f"Unknown setting {key!r} ({origin}); {method} knows: {', '.join(sorted(known))}."
+            )
+
+
+def _parse(key: str, value: Any, hint: Any, origin: str) -> Any:  # noqa: ANN401
+    try:
+        return pydantic.TypeAdapter(hint).validate_python(value)
+    except pydantic.ValidationError as error:
+        reason = error.errors()[0]["msg"]
+        raise SettingsError(f"{key} ({origin}) is {value!r}: {reason}.") from error
+
+
+def _check_cadences(train: TrainSettings, method: Method, origin: Mapping[str, str]) -> None:
+    steps: int | None = getattr(method, "steps", None)
+    for key in ("checkpoint_every", "save_state_every"):
+        every: int = getattr(train, key)
+        if every < 1:
+            raise SettingsError(f"{key} is {every}; it must be at least 1.")
+        given = origin.get(key) in {"flag", "environment", "file"}
+        if given and steps is not None and every > steps:
+            raise SettingsError(
+                f"{key} is {every}, longer than the run of {steps} steps: nothing would ever be "
+                f"written. Choose at most {steps}."
+            )
+    if train.resolution is not None and train.resolution < 1:
+        raise SettingsError(f"resolution is {train.resolution}; it must be at least 1.")

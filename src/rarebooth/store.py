@@ -1,0 +1,169 @@
+"""Files that survive a crash: atomic writes, a lock, and the state that a run resumes from.
+
+A state is a folder ``state/<stage>-<step>/`` of safetensors with a manifest of SHA-256 digests. It
+is written beside, flushed, renamed; only then are older states removed. Whatever the moment of a
+crash, the newest folder whose manifest verifies is a complete state.
+"""
+
+import errno
+import hashlib
+import json
+import os
+import shutil
+from collections.abc import Generator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import filelock
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
+from torch import Tensor
+
+from rarebooth.errors import ResourceError, SettingsError
+from rarebooth.run import State
+
+MANIFEST = "manifest.json"
+
+
+def digest(path: Path) -> str:
+    """SHA-256 of a file, hexadecimal."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+@contextmanager
+def writing(path: Path) -> Generator[Path]:
+    """Yield a path beside ``path`` to write to; it replaces ``path`` only when complete.
+
+    Raises ResourceError naming the file where it cannot be written.
+    """
+    beside = path.with_name(f".{path.name}.{os.getpid()}.part")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        yield beside
+        _flush(beside)
+        beside.replace(path)
+        _flush(path.parent)
+    except (OSError, SafetensorError) as error:
+        raise unwritable(path, error) from error
+    finally:
+        beside.unlink(missing_ok=True)
+
+
+def unwritable(path: Path, error: Exception) -> ResourceError:
+    """The error to raise where ``path`` could not be written, with the reason and a way out."""
+    full = isinstance(error, OSError) and error.errno == errno.ENOSPC
+    if full or "No space left" in str(error):
+        return ResourceError(
+            f"No space is left to write {path.name} into {path.parent}. Free some space there, or "
+            "choose another folder with --out; the run then continues where it was."
+        )
+    reason = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
+    return ResourceError(
+        f"{path.name} cannot be written into {path.parent}: {reason}. Choose a folder that can be "
+        "written with --out."
+    )
+
+
+def write_json(path: Path, content: Mapping[str, Any]) -> None:
+    """Write JSON atomically, keys in the order given."""
+    with writing(path) as beside:
+        beside.write_text(
+            json.dumps(content, indent=2, ensure_ascii=False) + "\n", encoding="utf-8"
+        )
+
+
+@contextmanager
+def lock(folder: Path) -> Generator[None]:
+    """Hold a run folder; SettingsError if another process is training into it."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        held = filelock.FileLock(folder / ".lock", timeout=0)
+        held.acquire()
+    except filelock.Timeout as error:
+        raise SettingsError(
+            f"Another process is training into {folder}. Wait for it, or choose another folder "
+            "with --out."
+        ) from error
+    except OSError as error:
+        raise unwritable(folder / ".lock", error) from error
+    try:
+        yield
+    finally:
+        held.release()
+
+
+def save_state(folder: Path, state: State) -> None:
+    """Commit a state below ``folder``, then remove the states that it makes unnecessary."""
+    name = f"{state.stage}-{state.done:08d}"
+    beside = folder / f".part-{name}-{os.getpid()}"
+    try:
+        shutil.rmtree(beside, ignore_errors=True)
+        beside.mkdir(parents=True)
+        save_file(dict(state.weights), beside / "weights.safetensors")
+        save_file(dict(state.optimiser), beside / "optimiser.safetensors")
+        finished = {
+            f"{stage}\n{tensor}": value
+            for stage, tensors in state.finished.items()
+            for tensor, value in tensors.items()
+        }
+        save_file(finished, beside / "finished.safetensors")
+        for file in sorted(beside.iterdir()):
+            _flush(file)
+        manifest = {
+            "stage": state.stage,
+            "done": state.done,
+            "sha256": {file.name: digest(file) for file in sorted(beside.iterdir())},
+        }
+        (beside / MANIFEST).write_text(json.dumps(manifest, indent=2), encoding="utf-8")
+        _flush(beside / MANIFEST)
+        shutil.rmtree(folder / name, ignore_errors=True)
+        beside.replace(folder / name)
+        _flush(folder)
+    except (OSError, SafetensorError) as error:
+        shutil.rmtree(beside, ignore_errors=True)
+        raise unwritable(folder / name, error) from error
+    for older in folder.iterdir():
+        if older.name != name:
+            shutil.rmtree(older, ignore_errors=True)
+
+
+def load_state(folder: Path) -> tuple[State | None, list[str]]:
+    """The newest state below ``folder`` that verifies, and the names of those that do not."""
+    damaged: list[str] = []
+    if not folder.is_dir():
+        return None, damaged
+    candidates = (entry for entry in folder.iterdir() if not entry.name.startswith("."))
+    for entry in sorted(candidates, key=lambda path: path.stat().st_mtime_ns, reverse=True):
+        try:
+            manifest = json.loads((entry / MANIFEST).read_text(encoding="utf-8"))
+            if any(digest(entry / name) != known for name, known in manifest["sha256"].items()):
+                damaged.append(entry.name)
+                continue
+            return _read_state(entry, manifest), damaged
+        except (OSError, ValueError, KeyError, SafetensorError):
+            damaged.append(entry.name)
+    return None, damaged
+
+
+def _read_state(entry: Path, manifest: Mapping[str, Any]) -> State:
+    finished: dict[str, dict[str, Tensor]] = {}
+    for key, value in load_file(entry / "finished.safetensors").items():
+        stage, _, tensor = key.partition("\n")
+        finished.setdefault(stage, {})[tensor] = value
+    return State(
+        stage=manifest["stage"],
+        done=manifest["done"],
+        finished=finished,
+        weights=load_file(entry / "weights.safetensors"),
+        optimiser=load_file(entry / "optimiser.safetensors"),
+    )
+
+
+def _flush(path: Path) -> None:
+    handle = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)

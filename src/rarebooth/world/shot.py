@@ -1,0 +1,190 @@
+"""How a picture is taken: camera, light, and everything else that is drawn per scene."""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from rarebooth.world.colours import PALETTE
+from rarebooth.world.dice import Dice
+from rarebooth.world.places.place import Place
+from rarebooth.world.scene import Scene
+from rarebooth.world.tensors import Sizes, Vec
+from rarebooth.world.toys.toy import Toy
+from rarebooth.world.traits import EMBLEMS, PATTERNS, Traits, traits
+
+TAN_HALF_VIEW = 0.36
+"""Half the picture's height at distance one: a view of about 40 degrees."""
+
+CUBE = "cube shaped"
+CUBE_SHARE = 0.8
+"""How much of the blend towards the box "cube shaped" takes."""
+
+
+@dataclass(frozen=True)
+class Shots:
+    """Per-scene numbers of one batch, each [B] (colours [3, B], per part [parts, 3, B])."""
+
+    sizes: Sizes
+    camera: Vec
+    right: Vec
+    up: Vec
+    ahead: Vec
+    level: Vec
+    """The camera's heading without its tilt."""
+    light: Vec
+    sun: Tensor
+    bounds: Vec
+    """Half width, height and half depth of the box around the toy."""
+    cube: Tensor
+    colours: Tensor
+    pattern: Tensor
+    pattern_colour: Tensor
+    pattern_scale: Tensor
+    pattern_phase: Tensor
+    emblem: Tensor
+    emblem_colour: Tensor
+    emblem_across: Tensor
+    emblem_height: Tensor
+    emblem_radius: Tensor
+    ground_turn: tuple[Tensor, Tensor]
+    ground_shift: tuple[Tensor, Tensor]
+    chance: tuple[Tensor, Tensor, Tensor, Tensor]
+
+
+def _recoloured(known: Traits, toy: Toy, quality: str | None) -> Traits:
+    """The traits with the large parts in the colour that the quality asks for."""
+    if quality not in PALETTE:
+        return known
+    swap = {quality: known.main_colour}
+    colours = tuple(
+        quality if part.role == "main" else swap.get(colour, colour)
+        for part, colour in zip(toy.parts, known.colours, strict=True)
+    )
+    return Traits(
+        colours=colours,
+        main_colour=quality,
+        second_colour=swap.get(known.second_colour, known.second_colour),
+        pattern=known.pattern,
+        pattern_colour=swap.get(known.pattern_colour, known.pattern_colour),
+        emblem=known.emblem,
+        emblem_colour=swap.get(known.emblem_colour, known.emblem_colour),
+        proportions=known.proportions,
+    )
+
+
+def _row(scene: Scene, toy: Toy, place: Place) -> dict[str, float]:
+    """All numbers of one scene, by name."""
+    known = _recoloured(traits(scene.toy, scene.instance), toy, scene.quality)
+    sizes = dict(known.proportions)
+    hidden = Dice("decal", scene.toy, scene.instance)
+    dice = Dice("shot", scene.toy, scene.instance, scene.place, scene.shot)
+    wide, tall, deep = toy.extent(sizes)
+    row = {f"size {name}": value for name, value in sizes.items()}
+    cube = (wide * tall * 0.5 * deep) ** (1.0 / 3.0) * 1.05
+    if scene.quality == CUBE:
+        wide, tall, deep = cube + 0.12, 2.0 * cube + 0.12, cube + 0.12
+    azimuth = toy.facing * (1.0 if dice.chance(0.5) else -1.0) + dice.between(-1, 1) * toy.turn
+    elevation = dice.between(*place.elevation)
+    # A wide toy is measured by its shadow on the picture's width, a tall one by its height.
+    width = wide * abs(math.cos(azimuth)) + deep * abs(math.sin(azimuth))
+    height = tall * math.cos(elevation) + 2.0 * deep * math.sin(elevation)
+    reach = max(height, 2.0 * width * 0.76) / toy.closer
+    distance = reach / (dice.between(0.58, 0.72) * 2.0 * TAN_HALF_VIEW) + deep * 0.5
+    slide = dice.between(-0.08, 0.08)
+    # The toy's lower edge stays inside the picture.
+    low = (tall * 0.5 * math.cos(elevation) + deep * math.sin(elevation)) / TAN_HALF_VIEW
+    lift = min(dice.between(*place.lift), 0.93 - low / (distance - deep * 0.5))
+    tilt = elevation - lift * TAN_HALF_VIEW
+    sin_a, cos_a = math.sin(azimuth), math.cos(azimuth)
+    right = (cos_a, 0.0, -sin_a)
+    level = (-sin_a, 0.0, -cos_a)
+    ahead = tuple(math.cos(tilt) * c - math.sin(tilt) * w for c, w in zip(level, (0, 1, 0), strict=True))
+    up = tuple(math.sin(tilt) * c + math.cos(tilt) * w for c, w in zip(level, (0, 1, 0), strict=True))
+    back, aside = distance * math.cos(elevation), slide * distance * TAN_HALF_VIEW
+    camera = (
+        -level[0] * back - right[0] * aside,
+        tall * 0.5 + distance * math.sin(elevation),
+        -level[2] * back - right[2] * aside,
+    )
+    sun_azimuth = azimuth + dice.between(0.3, 1.15) * (1.0 if dice.chance(0.5) else -1.0)
+    sun_height = dice.between(0.6, 1.1)
+    light = (
+        math.sin(sun_azimuth) * math.cos(sun_height),
+        math.sin(sun_height),
+        math.cos(sun_azimuth) * math.cos(sun_height),
+    )
+    warmth = dice.between(-0.06, 0.12)
+    strength = place.sun * dice.between(0.9, 1.1)
+    for name, vector in (
+        ("camera", camera), ("right", right), ("up", up), ("ahead", ahead), ("level", level),
+        ("light", light), ("bounds", (wide + 0.01, tall + 0.01, deep + 0.01)),
+        ("sun", (strength * (1 + warmth), strength, strength * (1 - 1.3 * warmth))),
+        ("pattern colour", PALETTE[known.pattern_colour]),
+        ("emblem colour", PALETTE[known.emblem_colour]),
+    ):
+        row |= {f"{name} {axis}": value for axis, value in zip("xyz", vector, strict=True)}
+    for part, colour in enumerate(known.colours):
+        row |= {f"part {part} {axis}": v for axis, v in zip("xyz", PALETTE[colour], strict=True)}
+    spot = toy.spot(sizes)
+    turn = dice.between(0.0, 2.0 * math.pi)
+    return row | {
+        "cube": cube,
+        "pattern": float(PATTERNS.index(known.pattern)),
+        "pattern scale": hidden.between(3.0, 4.4),
+        "pattern phase": hidden.between(0.0, 1.0),
+        "emblem": float(EMBLEMS.index(known.emblem)),
+        "emblem across": spot.across,
+        "emblem height": spot.height,
+        "emblem radius": spot.radius,
+        "turn sin": math.sin(turn),
+        "turn cos": math.cos(turn),
+        "shift x": dice.between(0.0, 60.0),
+        "shift z": dice.between(0.0, 60.0),
+        "chance 0": dice.between(0.0, 1.0),
+        "chance 1": dice.between(0.0, 1.0),
+        "chance 2": dice.between(0.0, 1.0),
+        "chance 3": dice.between(0.0, 1.0),
+    }
+
+
+def shots(scenes: Sequence[Scene], toy: Toy, place: Place, device: torch.device) -> Shots:
+    """Draw camera, light and traits of scenes that share a toy and a place."""
+    rows = [_row(scene, toy, place) for scene in scenes]
+    names = list(rows[0])
+    table = torch.tensor([[row[name] for row in rows] for name in names], device=device)
+    at = dict(zip(names, table.unbind(0), strict=True))
+
+    def vector(name: str) -> Vec:
+        return Vec(at[f"{name} x"], at[f"{name} y"], at[f"{name} z"])
+
+    def colour(name: str) -> Tensor:
+        return torch.stack(vector(name)).square()
+
+    return Shots(
+        sizes={name: at[f"size {name}"] for name in toy.sizes},
+        camera=vector("camera"),
+        right=vector("right"),
+        up=vector("up"),
+        ahead=vector("ahead"),
+        level=vector("level"),
+        light=vector("light"),
+        sun=torch.stack(vector("sun")),
+        bounds=vector("bounds"),
+        cube=at["cube"],
+        colours=torch.stack([colour(f"part {i}") for i in range(len(toy.parts))]),
+        pattern=at["pattern"],
+        pattern_colour=colour("pattern colour"),
+        pattern_scale=at["pattern scale"],
+        pattern_phase=at["pattern phase"],
+        emblem=at["emblem"],
+        emblem_colour=colour("emblem colour"),
+        emblem_across=at["emblem across"],
+        emblem_height=at["emblem height"],
+        emblem_radius=at["emblem radius"],
+        ground_turn=(at["turn sin"], at["turn cos"]),
+        ground_shift=(at["shift x"], at["shift z"]),
+        chance=(at["chance 0"], at["chance 1"], at["chance 2"], at["chance 3"]),
+    )
