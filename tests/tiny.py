@@ -1,7 +1,7 @@
 """Builders of tiny random Stable Diffusion folders, as the Hub would hold them.
 
-Nothing in them is trained; what tests learn from them is about code, not pictures. Text encoders are
-written in the Hub's spelling ("text_model.embeddings..."): a freshly built CLIPTextModel of
+Nothing in them is trained; what tests learn from them is about code, not pictures. Text encoders
+are written in the Hub's spelling ("text_model.embeddings..."): a freshly built CLIPTextModel of
 transformers 5.6 and later saves another one, and tests on that would prove the wrong thing.
 """
 
@@ -9,20 +9,20 @@ import gzip
 import json
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Literal
+from typing import Any
 
 import torch
 from diffusers.models.autoencoders.autoencoder_kl import AutoencoderKL
 from diffusers.models.unets.unet_2d_condition import UNet2DConditionModel
 from safetensors.torch import save_file
-from torch import nn
 from transformers import CLIPTextConfig, CLIPTextModel
 
 START, END = "<|startoftext|>", "<|endoftext|>"
 WORDS = (
-    "rarebit a photo of rare dog cat backpack on the beach sks toy red in is an with and by to new"
-).split()
-"""Words that are one token; of "rarebit" the tokenizer keeps "rare" as a sub-word too, like CLIP's."""
+    *("rarebit", "rare", "a", "an", "the", "photo", "of", "dog", "cat", "backpack", "toy"),
+    *("on", "in", "is", "with", "and", "beach", "red", "sks"),
+)
+"""Words that are one token; "rarebit" brings the sub-word "rare", which CLIP's vocabulary has too."""
 
 
 def byte_symbols() -> list[str]:
@@ -58,7 +58,7 @@ def clip_merges(path: Path) -> list[tuple[str, str]]:
 
 
 def build_tokenizer(folder: Path, merges: list[tuple[str, str]], *, pad: str = END) -> Path:
-    """Write a CLIP tokenizer; SD 2's pads with "!" though its tokenizer_config.json says otherwise."""
+    """Write a CLIP tokenizer; SD 2's has the pad "!" in special_tokens_map.json alone."""
     symbols = byte_symbols()
     tokens = [*symbols, *(s + "</w>" for s in symbols), *map("".join, merges), START, END]
     folder.mkdir(parents=True)
@@ -75,9 +75,9 @@ def build_tokenizer(folder: Path, merges: list[tuple[str, str]], *, pad: str = E
 def build_folder(
     folder: Path,
     *,
-    prediction: Literal["epsilon", "v_prediction"] = "epsilon",
+    prediction: str = "epsilon",
     size: int = 32,
-    factor: Literal[4, 8] = 4,
+    factor: int = 4,
     dtype: torch.dtype = torch.float32,
     variant: str = "",
     pad: str = END,
@@ -99,15 +99,13 @@ def build_folder(
             attention_head_dim=8,
         )
         blocks = {4: 3, 8: 4}[factor]
-        vae = AutoencoderKL(
-            block_out_channels=(8, 16, 16, 16)[:blocks],
-            down_block_types=("DownEncoderBlock2D",) * blocks,
-            up_block_types=("UpDecoderBlock2D",) * blocks,
-            latent_channels=4,
-            norm_num_groups=8,
-            sample_size=size,
-        )
-        text_encoder = CLIPTextModel(
+        shape: dict[str, Any] = {
+            "block_out_channels": (8, 16, 16, 16)[:blocks],
+            "down_block_types": ("DownEncoderBlock2D",) * blocks,
+            "up_block_types": ("UpDecoderBlock2D",) * blocks,
+        }
+        vae = AutoencoderKL(**shape, latent_channels=4, norm_num_groups=8, sample_size=size)
+        text_encoder: Any = CLIPTextModel(
             CLIPTextConfig(
                 vocab_size=vocabulary,
                 hidden_size=32,
@@ -120,24 +118,24 @@ def build_folder(
             )
         )
         # Fresh CLIP embeddings are so small that words would hardly matter to a prompt's encoding.
-        nn.init.normal_(text_encoder.get_input_embeddings().weight, std=0.5)
+        text_encoder.get_input_embeddings().requires_grad_(False).weight.normal_(std=0.5)
     write_model(folder, unet, vae, text_encoder, prediction, dtype, variant, hub_spelling)
     return folder
 
 
 def write_model(
     folder: Path,
-    unet: UNet2DConditionModel,
-    vae: AutoencoderKL,
-    text_encoder: CLIPTextModel,
+    unet: Any,
+    vae: Any,
+    text_encoder: Any,
     prediction: str,
     dtype: torch.dtype,
     variant: str = "",
     hub_spelling: bool = True,
 ) -> None:
     """Write networks, their configs, the scheduler's and model_index.json beside a tokenizer."""
-    parts = (("unet", unet), ("vae", vae), ("text_encoder", text_encoder))
-    for name, network in parts:
+    networks: dict[str, Any] = {"unet": unet, "vae": vae, "text_encoder": text_encoder}
+    for name, network in networks.items():
         stem = "model" if name == "text_encoder" else "diffusion_pytorch_model"
         prefix = "text_model." if name == "text_encoder" and hub_spelling else ""
         tensors = {prefix + key: value.to(dtype) for key, value in network.state_dict().items()}
@@ -145,7 +143,7 @@ def write_model(
         path = folder / name / f"{stem}{variant}.safetensors"
         save_file(tensors, path, metadata={"format": "pt"})
         if name == "text_encoder":
-            text_encoder.config.save_pretrained(folder / name)
+            network.config.save_pretrained(folder / name)
         else:
             network.save_config(folder / name)
     (folder / "scheduler").mkdir()

@@ -8,8 +8,9 @@ import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
+import pydantic
 import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
@@ -17,11 +18,16 @@ from torch import Tensor
 
 from rarebooth.base import Identity
 from rarebooth.delta import Change, Delta
-from rarebooth.errors import ArtifactError
+from rarebooth.errors import ArtifactError, DivergedError
 from rarebooth.store import digest, writing
 
 FORMAT = 1
 HEADER = "rarebooth"
+
+_TYPES = {"token": torch.float32, "change": torch.float16, "scale": torch.float32}
+_DIMENSIONS = {"token": 2, "scale": 0}
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -52,13 +58,22 @@ class Artifact:
 
 
 def save(path: Path, delta: Delta, header: Header) -> str:
-    """Write a subject file atomically and return its SHA-256."""
+    """Write a subject file atomically and return its SHA-256.
+
+    Raises DivergedError, and writes nothing, where a number of ``delta`` is not finite.
+    """
     tensors: dict[str, Tensor] = {}
     for token, vector in delta.tokens.items():
         tensors[f"token/{token}"] = vector.detach().float().cpu().contiguous()
     for name, change in delta.weights.items():
         tensors[f"change/{name}"] = change.values.contiguous()
         tensors[f"scale/{name}"] = torch.tensor(change.scale, dtype=torch.float32)
+    for key, tensor in tensors.items():
+        if not bool(torch.isfinite(tensor).all()):
+            raise DivergedError(
+                f"{key} holds a number that is not finite, so {path.name} was not written. The "
+                "last checkpoint is sound. Lower the learning rate or use --precision fp32."
+            )
     content = {"format": FORMAT, "phrases": list(delta.phrases), **asdict(header)}
     with writing(path) as beside:
         save_file(tensors, beside, {HEADER: json.dumps(content, sort_keys=True)})
@@ -80,41 +95,71 @@ def load(path: Path) -> Artifact:
                     f"{HEADER!r} header."
                 )
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
-        content: dict[str, Any] = json.loads(header)
+        known = digest(path)
     except (SafetensorError, OSError, ValueError) as error:
         raise ArtifactError(
             f"{path.name} cannot be read as a subject file ({error}). It may be half-written or "
             "damaged; take another checkpoint of the run or train it again."
         ) from error
+    phrases, parsed = _parse_header(path, header)
+    return Artifact(parsed, _parse_delta(path, phrases, tensors), known)
+
+
+@dataclass(frozen=True)
+class _Format:
+    format: int
+
+
+@dataclass(frozen=True)
+class _Phrases:
+    phrases: tuple[str, ...]
+
+
+def _parse_header(path: Path, text: str) -> tuple[tuple[str, ...], Header]:
+    def parse(kind: type[T]) -> T:
+        return pydantic.TypeAdapter(kind).validate_json(text, strict=True)
+
     try:
-        return _parse(path, content, tensors)
-    except (KeyError, TypeError) as error:
+        # First, and by itself: the rest of another format's header may be of another kind.
+        found = parse(_Format).format
+        if found != FORMAT:
+            raise ArtifactError(
+                f"{path.name} has subject format {found}; this rarebooth reads format {FORMAT}. "
+                "Update rarebooth."
+            )
+        return parse(_Phrases).phrases, parse(Header)
+    except pydantic.ValidationError as error:
+        first = error.errors()[0]
+        place = ".".join(str(part) for part in first["loc"]) or "all of it"
         raise ArtifactError(
-            f"{path.name} has an incomplete header: {error} is missing or of the wrong type."
+            f"{path.name} has a damaged header ({place}: {first['msg']}). Take another checkpoint "
+            "of the run or train it again."
         ) from error
 
 
-def _parse(path: Path, content: dict[str, Any], tensors: Mapping[str, Tensor]) -> Artifact:
-    found = content.pop("format")
-    if found != FORMAT:
-        raise ArtifactError(
-            f"{path.name} has subject format {found}; this rarebooth reads format {FORMAT}. Update "
-            "rarebooth."
-        )
-    weights: dict[str, Change] = {}
-    tokens: dict[str, Tensor] = {}
+def _parse_delta(path: Path, phrases: tuple[str, ...], tensors: Mapping[str, Tensor]) -> Delta:
+    found: dict[str, dict[str, Tensor]] = {kind: {} for kind in _TYPES}
     for key, value in tensors.items():
         kind, _, name = key.partition("/")
+        if value.dtype != _TYPES.get(kind) or value.ndim != _DIMENSIONS.get(kind, value.ndim):
+            raise ArtifactError(
+                f"{path.name} holds {key!r} as {value.dtype} {tuple(value.shape)}, which is no "
+                "part of a subject. Take another checkpoint of the run or train it again."
+            )
         if not bool(torch.isfinite(value).all()):
             raise ArtifactError(f"{path.name} holds a number that is not finite in {name!r}.")
-        if kind == "token":
-            tokens[name] = value
-        elif kind == "change":
-            weights[name] = Change(value, float(tensors[f"scale/{name}"]))
-    delta = Delta(tuple(content.pop("phrases")), tokens, weights)
-    content["base"] = Identity(**content["base"])
-    content["nouns"] = tuple(content["nouns"])
-    return Artifact(Header(**content), delta, digest(path))
+        found[kind][name] = value
+    lone = found["change"].keys() ^ found["scale"].keys()
+    if lone:
+        raise ArtifactError(
+            f"{path.name} holds a change without its scale, or a scale alone: {sorted(lone)[0]}. "
+            "Take another checkpoint of the run or train it again."
+        )
+    weights = {
+        name: Change(values, float(found["scale"][name]))
+        for name, values in found["change"].items()
+    }
+    return Delta(phrases, found["token"], weights)
 
 
 def require_base(artifact: Artifact, found: Identity) -> None:

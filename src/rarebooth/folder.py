@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from rarebooth.errors import ArtifactError, SettingsError
-from rarebooth.store import unwritable, write_json
+from rarebooth.store import unwritable, write_json, writing
 
 STAGE_NAMES = ("stage-one", "stage-two", "stage-three")
 """Names of the checkpoints at the end of every stage but the last."""
@@ -95,12 +95,13 @@ class RunFolder:
         for line in self.steps.read_text("utf-8").splitlines():
             try:
                 entry = json.loads(line)
-            except ValueError:
+                position = stages.index(entry["stage"])
+            except (ValueError, KeyError, TypeError):
                 break
-            position = stages.index(entry["stage"])
             if position < last or (position == last and entry["step"] <= done):
                 kept.append(line)
-        self.steps.write_text("".join(f"{line}\n" for line in kept), "utf-8")
+        with writing(self.steps) as beside:
+            beside.write_text("".join(f"{line}\n" for line in kept), "utf-8")
 
 
 def subject_file(run_or_file: Path, checkpoint: str | None) -> Path:

@@ -98,8 +98,8 @@ def find(
     """
     if name == EMBEDDED:
         return Found(name, _embedded(), "in the package")
-    folder = Path(name).expanduser()
-    if folder.is_dir():
+    folder = Path.home() / name[2:] if name.startswith("~/") else Path(name)
+    if name.strip() and folder.is_dir():
         return Found(folder.resolve().name, folder, "a folder")
     if name in ALIASES:
         return _from_hub(name, ALIASES[name], revision, notice)

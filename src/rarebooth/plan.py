@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +22,7 @@ class Plan:
     """A training that has been checked from end to end and has not begun.
 
     ``earlier``: the content of ``run.json`` if the folder holds the same run, begun or finished.
+    ``base_asked``: the base as it was asked for, a path where it is a folder; never written down.
     """
 
     subject: Subject
@@ -29,6 +30,7 @@ class Plan:
     settings: Resolved
     folder: RunFolder
     earlier: Mapping[str, Any] | None
+    base_asked: str
 
     @property
     def finished(self) -> bool:
@@ -63,13 +65,20 @@ def plan(
     kind = find_method(str(given.get("method") or "two-stage"))
     if not photos.is_dir():
         raise PhotosError(f"There is no folder of photos at {photos}.")
-    base_name = given.get("base") or _base_of_miniature(photos)
-    flags = {**flags, "method": kind.name, "base": Path(str(base_name)).name}
-    preset = preset_for(str(base_name))
-    settings = resolve(kind, flags, environment or {}, file or {}, preset)
+    asked = str(given.get("base") or _base_of_miniature(photos))
+    layers = {"flag": flags, "environment": environment or {}, "file": file or {}}
+    named = {"method": kind.name, "base": _base_name(asked)}
+    settings = resolve(
+        kind, {**flags, **named}, layers["environment"], layers["file"], preset_for(asked)
+    )
+    origin = {
+        key: next((rank for rank, layer in layers.items() if layer.get(key)), "default")
+        for key in named
+    }
+    settings = replace(settings, origin={**settings.origin, **origin})
     train_settings = settings.train
     base = open_base(
-        str(base_name),
+        asked,
         device=train_settings.device,
         precision=train_settings.precision,
         resolution=train_settings.resolution,
@@ -77,7 +86,13 @@ def plan(
     )
     subject = read_folder(photos, train_settings.noun, base.size)
     folder = RunFolder(out or Path("runs") / f"{photos.resolve().name}-{kind.name}")
-    return Plan(subject, base, settings, folder, _earlier(folder, settings, base, subject))
+    return Plan(subject, base, settings, folder, _earlier(folder, settings, base, subject), asked)
+
+
+def _base_name(asked: str) -> str:
+    """A base as a record may name it: a folder by its name alone."""
+    folder = Path(asked).expanduser()
+    return folder.resolve().name if asked != "embedded" and folder.is_dir() else asked
 
 
 def _base_of_miniature(photos: Path) -> str:

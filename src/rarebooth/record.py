@@ -75,6 +75,9 @@ class RunRecord:
         self.phase(self.current)
         self.content["status"] = status
         if error is not None:
+            # A record travels with the run: it must not tell where the run once lay.
+            for path in (self.folder.path.absolute(), self.folder.path):
+                error = error.replace(str(path), "the run folder")
             self.content["error"] = error
         else:
             self.content.pop("error", None)

@@ -11,7 +11,7 @@ import json
 import os
 import shutil
 from collections.abc import Generator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -48,7 +48,8 @@ def writing(path: Path) -> Generator[Path]:
     except (OSError, SafetensorError) as error:
         raise unwritable(path, error) from error
     finally:
-        beside.unlink(missing_ok=True)
+        with suppress(OSError):
+            beside.unlink()
 
 
 def unwritable(path: Path, error: Exception) -> ResourceError:
@@ -96,7 +97,7 @@ def lock(folder: Path) -> Generator[None]:
 
 def save_state(folder: Path, state: State) -> None:
     """Commit a state below ``folder``, then remove the states that it makes unnecessary."""
-    name = f"{state.stage}-{state.done:08d}"
+    name = _name(state.stage, state.done)
     beside = folder / f".part-{name}-{os.getpid()}"
     try:
         shutil.rmtree(beside, ignore_errors=True)
@@ -118,15 +119,15 @@ def save_state(folder: Path, state: State) -> None:
         }
         (beside / MANIFEST).write_text(json.dumps(manifest, indent=2), encoding="utf-8")
         _flush(beside / MANIFEST)
-        shutil.rmtree(folder / name, ignore_errors=True)
+        _remove(folder / name)
         beside.replace(folder / name)
         _flush(folder)
     except (OSError, SafetensorError) as error:
         shutil.rmtree(beside, ignore_errors=True)
         raise unwritable(folder / name, error) from error
-    for older in folder.iterdir():
+    for older in list(folder.iterdir()):
         if older.name != name:
-            shutil.rmtree(older, ignore_errors=True)
+            _remove(older)
 
 
 def load_state(folder: Path) -> tuple[State | None, list[str]]:
@@ -138,11 +139,15 @@ def load_state(folder: Path) -> tuple[State | None, list[str]]:
     for entry in sorted(candidates, key=lambda path: path.stat().st_mtime_ns, reverse=True):
         try:
             manifest = json.loads((entry / MANIFEST).read_text(encoding="utf-8"))
-            if any(digest(entry / name) != known for name, known in manifest["sha256"].items()):
+            # The manifest has no digest of its own: the folder's name repeats what it says.
+            renamed = entry.name != _name(manifest["stage"], manifest["done"])
+            if renamed or any(
+                digest(entry / name) != known for name, known in manifest["sha256"].items()
+            ):
                 damaged.append(entry.name)
                 continue
             return _read_state(entry, manifest), damaged
-        except (OSError, ValueError, KeyError, SafetensorError):
+        except (OSError, ValueError, KeyError, TypeError, AttributeError, SafetensorError):
             damaged.append(entry.name)
     return None, damaged
 
@@ -159,6 +164,19 @@ def _read_state(entry: Path, manifest: Mapping[str, Any]) -> State:
         weights=load_file(entry / "weights.safetensors"),
         optimiser=load_file(entry / "optimiser.safetensors"),
     )
+
+
+def _remove(state: Path) -> None:
+    """Remove a state, its name first: one that is half removed must not be taken for damaged."""
+    unnamed = state.with_name(f".old-{state.name}")
+    shutil.rmtree(unnamed, ignore_errors=True)
+    with suppress(OSError):
+        state.replace(unnamed)
+    shutil.rmtree(unnamed, ignore_errors=True)
+
+
+def _name(stage: str, done: int) -> str:
+    return f"{stage}-{done:08d}"
 
 
 def _flush(path: Path) -> None:

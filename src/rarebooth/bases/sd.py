@@ -198,8 +198,8 @@ class StableDiffusion(Base):
         means: list[Tensor] = []
         deviations: list[Tensor] = []
         for image in images:
-            pixels = torch.tensor(image, device=self.device).permute(2, 0, 1)[None].float()
-            latent = self._parts.vae.encode(pixels / 255 * 2 - 1, return_dict=False)[0]
+            pixels = torch.tensor(image, device=self.device).permute(2, 0, 1).contiguous()[None]
+            latent = self._parts.vae.encode(pixels.float() / 255 * 2 - 1, return_dict=False)[0]
             means.append(latent.mean * self._scale)
             deviations.append(latent.std * self._scale)
         return Posterior(torch.cat(means), torch.cat(deviations))

@@ -9,12 +9,14 @@ import typer
 import rarebooth
 from rarebooth.cli import demo, doctor, generate, train
 from rarebooth.cli.console import say_error
+from rarebooth.cli.flags import FAMILIAR
 from rarebooth.errors import RareboothError, ResourceError
 
 app = typer.Typer(
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
+    rich_markup_mode=None,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 app.command("train", context_settings=train.CONTEXT)(train.command)
@@ -23,7 +25,7 @@ app.command("demo")(demo.command)
 app.command("doctor")(doctor.command)
 
 
-def _version(wanted: bool) -> None:  # noqa: FBT001  typer calls it by position
+def _version(wanted: bool) -> None:
     if wanted:
         typer.echo(f"rarebooth {rarebooth.__version__}")
         raise typer.Exit
@@ -43,7 +45,7 @@ def options(
 def run(arguments: Sequence[str]) -> int:
     """Run one command line and return its exit code."""
     try:
-        app([_dashed(argument) for argument in arguments], prog_name="rarebooth")
+        app([_ours(argument) for argument in arguments], prog_name="rarebooth")
     except SystemExit as leaving:
         return leaving.code if isinstance(leaving.code, int) else 0
     except RareboothError as error:
@@ -67,16 +69,17 @@ def main() -> None:
     sys.exit(run(sys.argv[1:]))
 
 
-def _dashed(argument: str) -> str:
-    """Write a flag's name with dashes, so that --token_steps and --token-steps are one flag."""
+def _ours(argument: str) -> str:
+    """Write a flag as typer knows it: with dashes, and by our name where diffusers has another."""
     if not argument.startswith("--"):
         return argument
-    name, equals, value = argument.partition("=")
-    return name.replace("_", "-") + equals + value
+    flag, equals, value = argument.partition("=")
+    name = flag[2:].replace("_", "-")
+    return f"--{FAMILIAR.get(name, name)}{equals}{value}"
 
 
 def _is_out_of_memory(error: BaseException) -> bool:
-    # By name and text: torch is not imported for this, and its CPU allocator has no type of its own.
+    # By name and text: torch is not imported for this, and its CPU allocator has no error type.
     return (
         isinstance(error, MemoryError)
         or type(error).__name__ == "OutOfMemoryError"

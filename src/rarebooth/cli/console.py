@@ -1,29 +1,46 @@
 """Where the command line writes, and how it writes numbers."""
 
-from rich.console import Console
+from functools import cache
+from typing import TYPE_CHECKING
 
-out = Console(highlight=False, markup=False, emoji=False, soft_wrap=True)
-"""Results and progress."""
+if TYPE_CHECKING:
+    from rich.console import Console
 
-err = Console(highlight=False, markup=False, emoji=False, soft_wrap=True, stderr=True)
-"""Errors and notices."""
+
+@cache
+def out() -> "Console":
+    """Standard output: results and progress. Rich is imported on first use, so not for --help."""
+    return _console(stderr=False)
+
+
+@cache
+def err() -> "Console":
+    """Standard error: errors and notices."""
+    return _console(stderr=True)
+
+
+def _console(*, stderr: bool) -> "Console":
+    from rich.console import Console
+
+    return Console(highlight=False, markup=False, emoji=False, soft_wrap=True, stderr=stderr)
+
 
 UNITS = ("B", "kB", "MB", "GB", "TB")
 
 
 def say_error(message: str) -> None:
     """One message on standard error."""
-    err.print(f"rarebooth: {message}")
+    err().print(f"rarebooth: {message}")
 
 
 def notice(message: str) -> None:
     """A remark on standard error, so that standard output stays the result."""
-    err.print(message)
+    err().print(message)
 
 
 def is_live() -> bool:
     """Whether a line may be redrawn: a terminal that understands control characters."""
-    return out.is_terminal and not out.is_dumb_terminal
+    return out().is_terminal and not out().is_dumb_terminal
 
 
 def duration(seconds: float) -> str:
@@ -49,4 +66,5 @@ def volume(count: float) -> str:
     unit = 0
     while count >= 1000 and unit < len(UNITS) - 1:
         count, unit = count / 1000, unit + 1
-    return f"{count:.0f} {UNITS[unit]}" if unit == 0 or count >= 100 else f"{count:.1f} {UNITS[unit]}"
+    digits = 0 if unit == 0 or count >= 100 else 1
+    return f"{count:.{digits}f} {UNITS[unit]}"

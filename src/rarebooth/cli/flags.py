@@ -1,4 +1,4 @@
-"""The flags of ``train`` that a method declares, and the names known from diffusers' scripts."""
+"""The flags of ``train`` that a method declares, and those known from diffusers' scripts."""
 
 import re
 from collections.abc import Mapping, Sequence
@@ -12,12 +12,15 @@ if TYPE_CHECKING:
     from rarebooth.method import Method
 
 FAMILIAR: Mapping[str, str] = {
+    "pretrained-model-name-or-path": "base",
+    "output-dir": "out",
+    "checkpointing-steps": "checkpoint-every",
     "learning-rate": "lr",
     "max-train-steps": "steps",
     "train-batch-size": "batch",
     "gradient-accumulation-steps": "accumulate",
 }
-"""Names of diffusers' training scripts for a method's settings."""
+"""Flags of diffusers' training scripts that have another name here."""
 
 _PRIOR = (
     "belongs to prior preservation. {method} keeps what the base knows without prior images: leave "
@@ -54,7 +57,6 @@ class Words:
 def sort(words: Sequence[str], kind: "type[Method]") -> Words:
     """Tell a method's flags from other words; SettingsError for flags that it does not have."""
     known = {item.name.replace("_", "-"): item.name for item in fields(kind)}
-    known |= {name: field for name, field in FAMILIAR.items() if field in known.values()}
     positional: list[str] = []
     settings: dict[str, str] = {}
     rest = iter(words)

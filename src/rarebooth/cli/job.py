@@ -4,14 +4,13 @@ import os
 import shlex
 import shutil
 import signal
-import sys
 import time
 from collections.abc import Callable, Generator, Iterable
-from contextlib import AbstractContextManager, contextmanager, nullcontext
-from dataclasses import dataclass, fields
+from contextlib import AbstractContextManager, contextmanager
+from dataclasses import fields
 from pathlib import Path
 from types import FrameType, TracebackType
-from typing import Any, Protocol
+from typing import Any
 
 from rich.progress import BarColumn, MofNCompleteColumn, TaskID, TextColumn
 from rich.progress import Progress as Bars
@@ -25,7 +24,8 @@ NEW_SCENE = "a photo of {} on the beach"
 """The prompt of the command that is offered at the end."""
 
 SHOWN_NAMES = 12
-TENTH = 10  # lines of a stage where nothing can be redrawn
+TENTH = 10
+SHOW_CURSOR = b"\x1b[?25h"
 
 Report = Callable[[Progress, Pace], None]
 
@@ -33,9 +33,7 @@ Report = Callable[[Progress, Pace], None]
 def stage_steps(job: Plan) -> dict[str, int]:
     """Updates of every stage: ``<stage>_steps`` of the method, and ``steps`` of its last stage."""
     method: Any = job.settings.method
-    return {
-        stage: getattr(method, f"{stage}_steps", None) or method.steps for stage in method.stages
-    }
+    return {stage: getattr(method, f"{stage}_steps", method.steps) for stage in method.stages}
 
 
 def checkpoint_names(job: Plan) -> list[str]:
@@ -43,7 +41,11 @@ def checkpoint_names(job: Plan) -> list[str]:
     method, every = job.settings.method, job.settings.train.checkpoint_every
     last = stage_steps(job)[method.stages[-1]]
     numbers = sorted({*range(every, last + 1, every), last})
-    return [*STAGE_NAMES[: len(method.stages) - 1], *map(str, numbers)]
+    earlier = zip(STAGE_NAMES, method.stages[:-1], strict=False)
+    return [
+        *(name for name, stage in earlier if stage_steps(job)[stage] > 0),
+        *map(str, numbers),
+    ]
 
 
 def show(job: Plan) -> None:
@@ -63,7 +65,7 @@ def show(job: Plan) -> None:
     _row("writes", f"{job.folder.path}: checkpoints {', '.join(checkpoint_names(job))}")
     if job.earlier is not None and not job.finished:
         _row("", "continues the run that was begun there")
-    out.print()
+    out().print()
 
 
 def show_settings(job: Plan) -> None:
@@ -72,10 +74,10 @@ def show_settings(job: Plan) -> None:
     for part in (job.settings.train, job.settings.method):
         for item in fields(part):
             value = getattr(part, item.name)
-            out.print(f"  {item.name:18} {value!s:24} {origin.get(item.name, 'default')}")
+            out().print(f"  {item.name:18} {value!s:24} {origin.get(item.name, 'default')}")
     needed = disk_needed(job)
     free = shutil.disk_usage(_existing(job.folder.path)).free
-    out.print()
+    out().print()
     _row("disk", f"about {volume(needed)} while it trains, {volume(free)} free")
     if needed > free:
         notice("That is not enough room: choose another disk with --out, or fewer checkpoints.")
@@ -88,7 +90,7 @@ def disk_needed(job: Plan) -> float:
     """
     parts = job.settings.method.changes - {"token"}
     count = sum(tensor.numel() for part in parts for tensor in job.base.part(part).parameters())
-    whole = len(checkpoint_names(job)) - (len(job.settings.method.stages) - 1)
+    whole = sum(name not in STAGE_NAMES for name in checkpoint_names(job))
     return count * (2 * (whole + 1) + 2 * 3 * 4)
 
 
@@ -97,16 +99,15 @@ def follow(job: Plan) -> RunFolder:
     began = time.monotonic()
     last_stage = job.settings.method.stages[-1]
     pace = Pace()
-    display = _bars(job) if is_live() else nullcontext(_lines())
-    with _Stopper() as stopper, display as report:
+    with Stopper() as stopper, _bars(job) if is_live() else _lines() as report:
         for progress in train(job, stop=stopper.is_asked):
             pace.step(progress.stage, progress.done, progress.total, progress.loss)
             report(progress, pace)
             if progress.stage == last_stage and progress.done == progress.total:
                 stopper.leave_at_once = True
                 if job.settings.train.previews != "none":
-                    out.print("  drawing the contact sheet")
-    out.print(f"Done in {duration(time.monotonic() - began)}.")
+                    out().print("  drawing the contact sheet")
+    out().print(f"Done in {duration(time.monotonic() - began)}.")
     return job.folder
 
 
@@ -116,20 +117,112 @@ def show_result(job: Plan) -> None:
     if folder.sheet.is_file():
         _row("sheet", str(folder.sheet))
     _row("subject", f"{folder.subject} ({volume(folder.subject.stat().st_size)})")
-    out.print("Go on with:")
-    out.print(f"  {generate_command(job)}")
+    out().print("Go on with:")
+    out().print(f"  {generate_command(job)}")
 
 
 def generate_command(job: Plan) -> str:
     """The command that draws the learnt subject in a new scene."""
     words = ["rarebooth", "generate", str(job.folder.path), NEW_SCENE]
-    if job.base_folder is not None:
-        words += ["--base", str(job.base_folder)]
+    if Path(job.base_asked).is_dir():
+        words += ["--base", job.base_asked]
     return " ".join(f'"{word}"' if word == NEW_SCENE else shlex.quote(word) for word in words)
 
 
+@contextmanager
+def _bars(job: Plan) -> Generator[Report]:
+    """One bar a stage, redrawn in place."""
+    columns = (
+        TextColumn("{task.description:10}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TextColumn("{task.fields[state]}"),
+    )
+    with Bars(*columns, console=out()) as bars:
+        tasks: dict[str, TaskID] = {
+            stage: bars.add_task(stage, total=steps, state="")
+            for stage, steps in stage_steps(job).items()
+        }
+
+        def report(progress: Progress, pace: Pace) -> None:
+            state = f"loss {pace.loss:.4f}{_left(progress, pace)}"
+            bars.update(tasks[progress.stage], completed=progress.done, state=state)
+            for stage, task in tasks.items():
+                if stage == progress.stage:
+                    break
+                bars.update(task, completed=bars.tasks[task].total)
+            _say_written(progress)
+
+        yield report
+
+
+@contextmanager
+def _lines() -> Generator[Report]:
+    """A line about every tenth of a stage, for logs and pipes."""
+
+    def report(progress: Progress, pace: Pace) -> None:
+        tenth = max(1, progress.total // TENTH)
+        if progress.done % tenth == 0 or progress.done == progress.total:
+            place = f"{progress.stage} {progress.done}/{progress.total}"
+            out().print(f"{place}  loss {pace.loss:.4f}{_left(progress, pace)}")
+        _say_written(progress)
+
+    yield report
+
+
+def _left(progress: Progress, pace: Pace) -> str:
+    seconds = pace.seconds_left
+    if seconds is None or progress.done == progress.total:
+        return ""
+    return f"  about {duration(seconds)} left in this stage"
+
+
+def _say_written(progress: Progress) -> None:
+    if progress.written is not None:
+        out().print(f"  wrote {progress.written}")
+
+
+class Stopper(AbstractContextManager["Stopper"]):
+    """Ctrl-C and SIGTERM: the first asks training to save and stop, the second leaves at once."""
+
+    def __init__(self) -> None:
+        self.asked = False
+        self.leave_at_once = False
+        """Whether there is nothing left to save, so that the first signal ends the run."""
+        self._before: dict[int, Any] = {}
+
+    def is_asked(self) -> bool:
+        """Whether a signal has come."""
+        return self.asked
+
+    def __enter__(self) -> "Stopper":
+        for number in (signal.SIGINT, signal.SIGTERM):
+            self._before[number] = signal.signal(number, self._receive)
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        for number, handler in self._before.items():
+            signal.signal(number, handler)
+
+    def _receive(self, number: int, frame: FrameType | None) -> None:  # noqa: ARG002
+        # os.write, because a signal may come in the middle of a print.
+        if self.asked:
+            if is_live():
+                os.write(1, SHOW_CURSOR)
+            os._exit(Interrupted.exit_code)
+        self.asked = True
+        if self.leave_at_once:
+            raise Interrupted("Stopped; all steps are saved. The same command draws what is left.")
+        os.write(2, b"\nSaving the state after this step; once more leaves at once.\n")
+
+
 def _row(label: str, text: str) -> None:
-    out.print(f"{label:9}{text}")
+    out().print(f"{label:9}{text}")
 
 
 def _listed(names: Iterable[str]) -> str:

@@ -141,9 +141,8 @@ class Training:
                 list(self._averaged.values()), list(self._weights.values()), 1 - keep
             )
         value = loss.detach()
-        self._recent = (
-            value if self._recent is None else value.lerp(self._recent, _LOSS_MEMORY)
-        )
+        old = value if self._recent is None else self._recent
+        self._recent = value.lerp(old, min(_LOSS_MEMORY, self.step / (self.step + 1)))
         self.step += 1
         self.pictures += pictures
 

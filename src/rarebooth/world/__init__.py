@@ -1,0 +1,1 @@
+"""The miniature world: toys in places, rendered, with every trait known."""

@@ -2,14 +2,15 @@
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import TypeAlias
 
 import torch
 from torch import Tensor
 
 from rarebooth.world.colours import PALETTE
 from rarebooth.world.dice import Dice
-from rarebooth.world.places.place import Place
+from rarebooth.world.places.place import Chance, Place
 from rarebooth.world.scene import Scene
 from rarebooth.world.tensors import Sizes, Vec
 from rarebooth.world.toys.toy import Toy
@@ -18,16 +19,17 @@ from rarebooth.world.traits import EMBLEMS, PATTERNS, Traits, traits
 TAN_HALF_VIEW = 0.36
 """Half the picture's height at distance one: a view of about 40 degrees."""
 
+Row: TypeAlias = dict[str, float]
+
 CUBE = "cube shaped"
 CUBE_SHARE = 0.8
 """How much of the blend towards the box "cube shaped" takes."""
 
 
 @dataclass(frozen=True)
-class Shots:
-    """Per-scene numbers of one batch, each [B] (colours [3, B], per part [parts, 3, B])."""
+class View:
+    """Camera, light and ground of a batch of scenes: tensors [B], colours [3, B]."""
 
-    sizes: Sizes
     camera: Vec
     right: Vec
     up: Vec
@@ -36,10 +38,55 @@ class Shots:
     """The camera's heading without its tilt."""
     light: Vec
     sun: Tensor
+    tint: Tensor
+    """The sun's colour at strength one."""
+    shade: Tensor
     bounds: Vec
     """Half width, height and half depth of the box around the toy."""
+    ground_turn: tuple[Tensor, Tensor]
+    ground_shift: tuple[Tensor, Tensor]
+    chance: Chance
+
+    @classmethod
+    def of(cls, rows: Sequence[Row], device: torch.device) -> "View":
+        """Gather the numbers of scenes."""
+        at = _Table(rows, device)
+        return cls(
+            camera=at.vector("camera"),
+            right=at.vector("right"),
+            up=at.vector("up"),
+            ahead=at.vector("ahead"),
+            level=at.vector("level"),
+            light=at.vector("light"),
+            sun=torch.stack(at.vector("sun")),
+            tint=torch.stack(at.vector("tint")),
+            shade=at.colour("shade"),
+            bounds=at.vector("bounds"),
+            ground_turn=(at["turn sin"], at["turn cos"]),
+            ground_shift=(at["shift x"], at["shift z"]),
+            chance=(at["chance 0"], at["chance 1"], at["chance 2"], at["chance 3"]),
+        )
+
+    def rays(self, side: int) -> Vec:
+        """Unit directions through the pixels of square pictures, flat [B * side * side]."""
+        like = self.sun
+        steps = torch.arange(side, device=like.device, dtype=like.dtype)
+        steps = ((steps + 0.5) * (2.0 / side) - 1.0) * TAN_HALF_VIEW
+        x, y = steps.repeat(side)[None], -steps.repeat_interleave(side)[None]
+        axes = zip(self.ahead, self.right, self.up, strict=True)
+        return Vec(
+            *((f[:, None] + r[:, None] * x + u[:, None] * y).view(-1) for f, r, u in axes)
+        ).unit()
+
+
+@dataclass(frozen=True)
+class Finish:
+    """Shape and paint of a batch of toys of one class: tensors [B], colours [3, B]."""
+
+    sizes: Sizes
     cube: Tensor
     colours: Tensor
+    """Per part: [3, parts, B]."""
     pattern: Tensor
     pattern_colour: Tensor
     pattern_scale: Tensor
@@ -49,9 +96,43 @@ class Shots:
     emblem_across: Tensor
     emblem_height: Tensor
     emblem_radius: Tensor
-    ground_turn: tuple[Tensor, Tensor]
-    ground_shift: tuple[Tensor, Tensor]
-    chance: tuple[Tensor, Tensor, Tensor, Tensor]
+
+    @classmethod
+    def of(cls, rows: Sequence[Row], toy: Toy, device: torch.device) -> "Finish":
+        """Gather the numbers of toys."""
+        at = _Table(rows, device)
+        return cls(
+            sizes={name: at[f"size {name}"] for name in toy.sizes},
+            cube=at["cube"],
+            colours=torch.stack([at.colour(f"part {i}") for i in range(len(toy.parts))], 1),
+            pattern=at["pattern"],
+            pattern_colour=at.colour("pattern colour"),
+            pattern_scale=at["pattern scale"],
+            pattern_phase=at["pattern phase"],
+            emblem=at["emblem"],
+            emblem_colour=at.colour("emblem colour"),
+            emblem_across=at["emblem across"],
+            emblem_height=at["emblem height"],
+            emblem_radius=at["emblem radius"],
+        )
+
+
+class _Table:
+    """The numbers that many scenes share, by name, in one transfer to the device."""
+
+    def __init__(self, rows: Sequence[Row], device: torch.device) -> None:
+        names = [name for name in rows[0] if all(name in row for row in rows)]
+        table = torch.tensor([[row[name] for row in rows] for name in names], device=device)
+        self._columns = dict(zip(names, table.unbind(0), strict=True))
+
+    def __getitem__(self, name: str) -> Tensor:
+        return self._columns[name]
+
+    def vector(self, name: str) -> Vec:
+        return Vec(self[f"{name} x"], self[f"{name} y"], self[f"{name} z"])
+
+    def colour(self, name: str) -> Tensor:
+        return torch.stack(self.vector(name)).square()
 
 
 def _recoloured(known: Traits, toy: Toy, quality: str | None) -> Traits:
@@ -60,23 +141,21 @@ def _recoloured(known: Traits, toy: Toy, quality: str | None) -> Traits:
         return known
     swap = {quality: known.main_colour}
     colours = tuple(
-        quality if part.role == "main" else swap.get(colour, colour)
+        quality if part.role in {"main", "second"} else swap.get(colour, colour)
         for part, colour in zip(toy.parts, known.colours, strict=True)
     )
-    return Traits(
+    return replace(
+        known,
         colours=colours,
         main_colour=quality,
-        second_colour=swap.get(known.second_colour, known.second_colour),
-        pattern=known.pattern,
+        second_colour=quality,
         pattern_colour=swap.get(known.pattern_colour, known.pattern_colour),
-        emblem=known.emblem,
         emblem_colour=swap.get(known.emblem_colour, known.emblem_colour),
-        proportions=known.proportions,
     )
 
 
-def _row(scene: Scene, toy: Toy, place: Place) -> dict[str, float]:
-    """All numbers of one scene, by name."""
+def draw_shot(scene: Scene, toy: Toy, place: Place) -> Row:
+    """All numbers of one scene by name: its instance's traits, and what its shot draws."""
     known = _recoloured(traits(scene.toy, scene.instance), toy, scene.quality)
     sizes = dict(known.proportions)
     hidden = Dice("decal", scene.toy, scene.instance)
@@ -101,8 +180,9 @@ def _row(scene: Scene, toy: Toy, place: Place) -> dict[str, float]:
     sin_a, cos_a = math.sin(azimuth), math.cos(azimuth)
     right = (cos_a, 0.0, -sin_a)
     level = (-sin_a, 0.0, -cos_a)
-    ahead = tuple(math.cos(tilt) * c - math.sin(tilt) * w for c, w in zip(level, (0, 1, 0), strict=True))
-    up = tuple(math.sin(tilt) * c + math.cos(tilt) * w for c, w in zip(level, (0, 1, 0), strict=True))
+    sin_t, cos_t = math.sin(tilt), math.cos(tilt)
+    ahead = (cos_t * level[0], -sin_t, cos_t * level[2])
+    up = (sin_t * level[0], cos_t, sin_t * level[2])
     back, aside = distance * math.cos(elevation), slide * distance * TAN_HALF_VIEW
     camera = (
         -level[0] * back - right[0] * aside,
@@ -118,10 +198,18 @@ def _row(scene: Scene, toy: Toy, place: Place) -> dict[str, float]:
     )
     warmth = dice.between(-0.06, 0.12)
     strength = place.sun * dice.between(0.9, 1.1)
+    tint = (1.0 + warmth, 1.0, 1.0 - 1.3 * warmth)
     for name, vector in (
-        ("camera", camera), ("right", right), ("up", up), ("ahead", ahead), ("level", level),
-        ("light", light), ("bounds", (wide + 0.01, tall + 0.01, deep + 0.01)),
-        ("sun", (strength * (1 + warmth), strength, strength * (1 - 1.3 * warmth))),
+        ("camera", camera),
+        ("right", right),
+        ("up", up),
+        ("ahead", ahead),
+        ("level", level),
+        ("light", light),
+        ("bounds", (wide + 0.01, tall + 0.01, deep + 0.01)),
+        ("sun", tuple(strength * channel for channel in tint)),
+        ("tint", tint),
+        ("shade", place.shade),
         ("pattern colour", PALETTE[known.pattern_colour]),
         ("emblem colour", PALETTE[known.emblem_colour]),
     ):
@@ -148,43 +236,3 @@ def _row(scene: Scene, toy: Toy, place: Place) -> dict[str, float]:
         "chance 2": dice.between(0.0, 1.0),
         "chance 3": dice.between(0.0, 1.0),
     }
-
-
-def shots(scenes: Sequence[Scene], toy: Toy, place: Place, device: torch.device) -> Shots:
-    """Draw camera, light and traits of scenes that share a toy and a place."""
-    rows = [_row(scene, toy, place) for scene in scenes]
-    names = list(rows[0])
-    table = torch.tensor([[row[name] for row in rows] for name in names], device=device)
-    at = dict(zip(names, table.unbind(0), strict=True))
-
-    def vector(name: str) -> Vec:
-        return Vec(at[f"{name} x"], at[f"{name} y"], at[f"{name} z"])
-
-    def colour(name: str) -> Tensor:
-        return torch.stack(vector(name)).square()
-
-    return Shots(
-        sizes={name: at[f"size {name}"] for name in toy.sizes},
-        camera=vector("camera"),
-        right=vector("right"),
-        up=vector("up"),
-        ahead=vector("ahead"),
-        level=vector("level"),
-        light=vector("light"),
-        sun=torch.stack(vector("sun")),
-        bounds=vector("bounds"),
-        cube=at["cube"],
-        colours=torch.stack([colour(f"part {i}") for i in range(len(toy.parts))]),
-        pattern=at["pattern"],
-        pattern_colour=colour("pattern colour"),
-        pattern_scale=at["pattern scale"],
-        pattern_phase=at["pattern phase"],
-        emblem=at["emblem"],
-        emblem_colour=colour("emblem colour"),
-        emblem_across=at["emblem across"],
-        emblem_height=at["emblem height"],
-        emblem_radius=at["emblem radius"],
-        ground_turn=(at["turn sin"], at["turn cos"]),
-        ground_shift=(at["shift x"], at["shift z"]),
-        chance=(at["chance 0"], at["chance 1"], at["chance 2"], at["chance 3"]),
-    )

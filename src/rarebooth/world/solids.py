@@ -1,7 +1,7 @@
-"""Signed distances of the solids that toys are made of; formulas after Inigo Quilez,
-https://iquilezles.org/articles/distfunctions/.
+"""Signed distances of the solids that toys are made of.
 
-All take and return tensors [M]; every distance is negative inside, in world units.
+Formulas after Inigo Quilez, https://iquilezles.org/articles/distfunctions/. All take and return
+tensors [M]; every distance is negative inside, in world units.
 """
 
 from typing import TypeAlias

@@ -63,7 +63,7 @@ def traits(toy: str, instance: int) -> Traits:
     main = dice.pick(_BODY_COLOURS)
     second = _another(dice, main)
     roles = {"main": main, "second": second, "third": _another(dice, main, second)}
-    if dice.chance(0.35):
+    if dice.chance(0.45):
         roles["second"] = main
     colours = tuple(roles.get(part.role, part.role) for part in shape.parts)
     pattern = dice.pick(shape.patterns)

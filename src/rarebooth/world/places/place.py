@@ -2,10 +2,11 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import NamedTuple, TypeAlias
 
 from torch import Tensor
 
+Chance: TypeAlias = tuple[Tensor, Tensor, Tensor, Tensor]
 
 FRONT_FROM = -0.16
 """Upright things begin above this height on the backdrop."""
@@ -24,7 +25,7 @@ class Ground(NamedTuple):
     far: Tensor
     near_x: Tensor
     near_z: Tensor
-    chance: tuple[Tensor, Tensor, Tensor, Tensor]
+    chance: Chance
 
 
 class Backdrop(NamedTuple):
@@ -36,7 +37,7 @@ class Backdrop(NamedTuple):
 
     u: Tensor
     v: Tensor
-    chance: tuple[Tensor, Tensor, Tensor, Tensor]
+    chance: Chance
 
 
 @dataclass(frozen=True)

@@ -2,11 +2,11 @@
 
 from torch import Tensor
 
-from rarebooth.world.places.place import Backdrop, Ground, Place
+from rarebooth.world.places.place import Backdrop, Chance, Ground, Place
 from rarebooth.world.tensors import mix, ramp, rgb
 
 
-def _paper(chance: tuple[Tensor, Tensor, Tensor, Tensor], like: Tensor) -> Tensor:
+def _paper(chance: Chance, like: Tensor) -> Tensor:
     tone = mix(rgb((0.62, 0.62, 0.63), like), rgb((0.9, 0.9, 0.9), like), chance[0])
     return tone * mix(rgb((1.02, 1.0, 0.97), like), rgb((0.98, 1.0, 1.02), like), chance[1])
 

@@ -21,7 +21,9 @@ def _sky(b: Backdrop) -> Tensor:
     return mix(rgb((0.93, 0.93, 0.9), b.u), rgb((0.5, 0.72, 0.93), b.u), ramp(b.v, 0.0, 0.35))
 
 
-def _stalks(b: Backdrop, colour: Tensor, scale: float, row: int, base: float, tall: float) -> Tensor:
+def _stalks(
+    b: Backdrop, colour: Tensor, scale: float, row: int, base: float, tall: float
+) -> Tensor:
     x = b.u * scale + b.chance[row] * 40.0
     tip = base + tall * (0.75 + 0.4 * noise(x, x * 0.0 + row))
     sway = noise(x * 0.9 + b.v * 3.0, b.v * 5.0 + row)

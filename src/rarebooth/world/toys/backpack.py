@@ -8,7 +8,7 @@ from rarebooth.world.toys.toy import Part, Piece, Spot, Toy
 
 PARTS = (
     Part("body", "main", patterned=True),
-    Part("flap", "second"),
+    Part("flap", "main"),
     Part("pocket", "second"),
     Part("side pockets", "third"),
     Part("straps", "third"),

@@ -8,8 +8,8 @@ from rarebooth.world.toys.toy import Part, Piece, Spot, Toy
 
 PARTS = (
     Part("outside", "main", patterned=True),
-    Part("inside", "second"),
-    Part("rim", "third"),
+    Part("inside", "main"),
+    Part("rim", "second"),
     Part("foot", "third"),
 )
 

@@ -11,8 +11,8 @@ from rarebooth.world.toys.toy import Part, Piece, Spot, Toy
 PARTS = (
     Part("case", "main", patterned=True),
     Part("face", "white"),
-    Part("bells", "second"),
-    Part("legs", "third"),
+    Part("bells", "main"),
+    Part("legs", "second"),
     Part("hammer", "third"),
 )
 
@@ -27,8 +27,8 @@ def _pieces(p: Vec, s: Sizes) -> list[Piece]:
     radial = length(p.x, y)
     side = p.x.abs()
     case = drum(radial, p.z, r, d, 0.05)
-    case = case.minimum(ring(radial, p.z - d, r - 0.035, 0.05))
-    face = drum(radial, p.z - d, r - 0.06, 0.012, 0.006)
+    case = case.minimum(ring(radial, p.z - d, r - 0.05, 0.06))
+    face = drum(radial, p.z - d, r - 0.09, 0.012, 0.006)
     # The bells are half balls tipped outwards: the distance along the tip cuts the ball.
     bx, by = side - r * 0.6, y - r * 0.86
     bells = ellipsoid(bx, by, p.z, 0.165, 0.165, 0.15)
@@ -59,11 +59,11 @@ def _paint(p: Vec, part: Tensor, colour: Tensor, s: Sizes) -> Tensor:
     x, y = p.x, p.y - r - 0.14
     radial = length(x, y)
     hour, minute = s["hour"], s["hour"] * 7.0
-    hands = _hand(x, y, hour.sin(), hour.cos(), 0.18, 0.022) | _hand(
-        x, y, minute.sin(), minute.cos(), 0.27, 0.016
+    hands = _hand(x, y, hour.sin(), hour.cos(), 0.15, 0.024) | _hand(
+        x, y, minute.sin(), minute.cos(), 0.23, 0.018
     )
     # Twelve marks: fold the dial into the nearest of the six axes through the centre.
-    band = (radial > r - 0.13) & (radial < r - 0.075)
+    band = (radial > r - 0.18) & (radial < r - 0.12)
     marks = (x.abs() < 0.016) | (y.abs() < 0.016)
     for across, up in ((0.5, 0.866), (0.866, 0.5)):
         marks = marks | ((x.abs() * up - y.abs() * across).abs() < 0.012)

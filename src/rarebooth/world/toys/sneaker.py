@@ -11,7 +11,7 @@ from rarebooth.world.toys.toy import Part, Piece, Spot, Toy
 PARTS = (
     Part("upper", "main", patterned=True),
     Part("toe", "second"),
-    Part("heel", "second"),
+    Part("heel", "main"),
     Part("laces", "third"),
     Part("sole", "white"),
     Part("lining", "black"),
@@ -24,13 +24,13 @@ def _extent(s: Mapping[str, float]) -> tuple[float, float, float]:
 
 def _pieces(p: Vec, s: Sizes) -> list[Piece]:
     tall, long, wide = s["tall"], s["long"], s["wide"]
-    sole = box(p.x, p.y - 0.07, p.z, wide + 0.025, 0.075, long + 0.02, 0.06)
+    sole = box(p.x, p.y - 0.055, p.z, wide + 0.025, 0.06, long + 0.02, 0.05)
     back = ellipsoid(p.x, p.y - 0.16, p.z + long * 0.42, wide, tall - 0.12, long * 0.56)
     toe_body = ellipsoid(p.x, p.y - 0.13, p.z - long * 0.35, wide, 0.2, long * 0.62)
     rise = rod(p.x, p.y, p.z, (0.0, tall * 0.72, -long * 0.38), (0.0, 0.2, long * 0.4), 0.17)
-    upper = melt(melt(back, toe_body, 0.1), rise, 0.1).maximum(p.y - tall).maximum(0.09 - p.y)
+    upper = melt(melt(back, toe_body, 0.1), rise, 0.1).maximum(p.y - tall).maximum(0.07 - p.y)
     toe = ellipsoid(p.x, p.y - 0.11, p.z - long * 0.62, wide + 0.005, 0.17, long * 0.38)
-    toe = toe.maximum(0.09 - p.y).maximum(long * 0.64 - p.z)
+    toe = toe.maximum(0.07 - p.y).maximum(long * 0.7 - p.z)
     heel = box(p.x, p.y - tall * 0.62, p.z + long * 0.93, 0.1, tall * 0.36, 0.06, 0.04)
     lining = ellipsoid(p.x, p.y - tall + 0.005, p.z + long * 0.42, wide * 0.66, 0.03, long * 0.33)
     # Laces climb the slope of the instep: coordinates along it and off it.
@@ -56,7 +56,7 @@ def _spot(s: Mapping[str, float]) -> Spot:
 
 def _paint(p: Vec, part: Tensor, colour: Tensor, s: Sizes) -> Tensor:
     del s
-    stripe = (part == 4) & ((p.y - 0.08).abs() < 0.018)
+    stripe = (part == 4) & ((p.y - 0.06).abs() < 0.015)
     return mix(colour, rgb((0.15, 0.15, 0.17), colour), stripe.to(colour.dtype))
 
 

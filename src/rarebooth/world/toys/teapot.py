@@ -25,9 +25,7 @@ def _pieces(p: Vec, s: Sizes) -> list[Piece]:
     radial = length(p.x, p.z)
     y = p.y - h - 0.03
     pot = ellipsoid(p.x, y, p.z, w, h, w)
-    spout = rod(
-        p.x, y, p.z, (w * 0.75, -h * 0.3, 0.0), (w + 0.28, h * 0.62, 0.0), 0.13, 0.06
-    )
+    spout = rod(p.x, y, p.z, (w * 0.75, -h * 0.3, 0.0), (w + 0.28, h * 0.62, 0.0), 0.13, 0.06)
     tip = rod(p.x, y, p.z, (w + 0.24, h * 0.5, 0.0), (w + 0.32, h * 0.76, 0.0), 0.072, 0.062)
     lid = drum(radial, y - h * 0.9, w * 0.52, 0.05, 0.03).minimum(
         ellipsoid(p.x, y - h * 0.88, p.z, w * 0.45, h * 0.26, w * 0.45)

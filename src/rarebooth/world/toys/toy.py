@@ -43,9 +43,10 @@ class Toy:
     ``parts[0]`` is the largest part. ``sizes`` are ranges of proportions, drawn per instance.
     ``extent`` gives the half width (x), height (y) and half depth (z) that enclose it;
     ``pieces`` the solids at points [M]; ``spot`` the place of the emblem on part
-    ``emblem_part``, seen from the front (``emblem_axis`` "z") or from both sides ("x"); ``paint`` may recolour
-    details (points, part index, colour [3, M]) -> colour. Views come from ``facing`` +- ``turn``
-    radians, 0 being the front; the camera comes ``closer`` to toys that leave their box half empty.
+    ``emblem_part``, seen from the front (``emblem_axis`` "z") or from both sides ("x"). ``paint``
+    may recolour details: (points, part index, colour [3, M], sizes) -> colour. Views come from
+    ``facing`` +- ``turn`` radians, 0 being the front; the camera comes ``closer`` to toys that
+    leave their box half empty.
     """
 
     parts: tuple[Part, ...]

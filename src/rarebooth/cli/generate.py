@@ -1,0 +1,76 @@
+"""``rarebooth generate``: a learnt subject in, pictures out."""
+
+from contextlib import nullcontext
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from rarebooth.cli.console import is_live, notice, out
+from rarebooth.errors import SettingsError
+
+PICTURES = "pictures"
+"""Where pictures go: this folder of the run, or of the working directory."""
+
+
+def command(
+    run_or_file: Annotated[
+        Path, typer.Argument(metavar="RUN|FILE", help="A run folder, or a subject file.")
+    ],
+    prompts: Annotated[
+        list[str],
+        typer.Argument(metavar="PROMPT...", help="What to draw; {} stands for the subject."),
+    ],
+    *,
+    checkpoint: Annotated[
+        str | None,
+        typer.Option(help="Which checkpoint of the run: stage-one, 200, ... Default: recommended."),
+    ] = None,
+    count: Annotated[int, typer.Option(help="Pictures of each prompt.")] = 1,
+    seed: Annotated[int, typer.Option(help="Seed of the first; the next have the next.")] = 0,
+    sampler: Annotated[
+        str | None, typer.Option(help="ddim or dpm++. Default: the base's preset.")
+    ] = None,
+    steps: Annotated[
+        int | None, typer.Option(help="Steps of the sampler. Default: the base's preset.")
+    ] = None,
+    guidance: Annotated[
+        float | None, typer.Option(help="Guidance scale. Default: the base's preset.")
+    ] = None,
+    out_folder: Annotated[
+        Path | None,
+        typer.Option("--out", help="Where the PNG files go. Default: pictures in the run folder."),
+    ] = None,
+    base: Annotated[
+        str | None, typer.Option(help="Where the base is, if it was a folder in training.")
+    ] = None,
+    device: Annotated[str, typer.Option(help="auto, cpu, cuda or mps.")] = "auto",
+    precision: Annotated[str, typer.Option(help="auto, fp32 or bf16.")] = "auto",
+) -> None:
+    """Draw a learnt subject in new scenes."""
+    if count < 1:
+        raise SettingsError(f"--count is {count}; it must be at least 1.")
+    if seed < 0:
+        raise SettingsError(f"--seed is {seed}; it must be 0 or more.")
+    folder = out_folder or (run_or_file / PICTURES if run_or_file.is_dir() else Path(PICTURES))
+    drawing: dict[str, Any] = {"sampler": sampler, "sampler_steps": steps, "guidance": guidance}
+
+    from rarebooth.api import generate
+
+    total = len(prompts) * count
+    with out().status(f"drawing {total} pictures") if is_live() else nullcontext():
+        paths = generate(
+            run_or_file,
+            prompts,
+            folder,
+            checkpoint=checkpoint,
+            base=base,
+            device=device,
+            precision=precision,
+            count=count,
+            seed=seed,
+            drawing=drawing,
+            notice=notice,
+        )
+    for path in paths:
+        out().print(str(path))

@@ -1,0 +1,195 @@
+"""``rarebooth train``: photos in, a run folder out."""
+
+import os
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from rarebooth.cli import flags
+from rarebooth.cli.console import notice, out
+from rarebooth.errors import SettingsError
+
+if TYPE_CHECKING:
+    from rarebooth.method import Method
+
+# A method's own flags are known once the method is, so that typer hands on what it does not know;
+# and --help is ours, because it shows these flags as soon as --method is named.
+CONTEXT: dict[str, Any] = {
+    "ignore_unknown_options": True,
+    "help_option_names": [],
+}
+
+DEFAULT_METHOD = "two-stage"
+NO_PHOTOS = (
+    "No folder of photos was named. Say where they are and what they show: "
+    "rarebooth train PHOTOS --noun dog"
+)
+
+
+def command(
+    context: typer.Context,
+    words: Annotated[
+        list[str] | None,
+        typer.Argument(
+            metavar="PHOTOS",
+            help="The folder with 4 to 6 photos of the subject.",
+            show_default=False,
+        ),
+    ] = None,
+    *,
+    noun: Annotated[
+        str | None, typer.Option(help="What the photos show, in one or two words: dog.")
+    ] = None,
+    base: Annotated[
+        str | None,
+        typer.Option(
+            help="The base model: embedded, sd15, sd21, a folder, or a Hub id.",
+        ),
+    ] = None,
+    method: Annotated[
+        str | None, typer.Option(help=f"How to learn. Default: {DEFAULT_METHOD}.")
+    ] = None,
+    out_folder: Annotated[
+        Path | None,
+        typer.Option("--out", help="The run folder. Default: runs/PHOTOS-METHOD."),
+    ] = None,
+    seed: Annotated[int | None, typer.Option(help="What all randomness follows from.")] = None,
+    device: Annotated[str | None, typer.Option(help="auto, cpu, cuda or mps.")] = None,
+    precision: Annotated[str | None, typer.Option(help="auto, fp32 or bf16.")] = None,
+    resolution: Annotated[
+        int | None, typer.Option(help="Side of the pictures in pixels. Default: the base's own.")
+    ] = None,
+    checkpoint_every: Annotated[
+        int | None,
+        typer.Option(help="Steps between checkpoints to keep."),
+    ] = None,
+    save_state_every: Annotated[
+        int | None, typer.Option(help="Steps between states that a run can continue from.")
+    ] = None,
+    previews: Annotated[
+        str | None, typer.Option(help="sheet: draw a contact sheet at the end; or none.")
+    ] = None,
+    config: Annotated[
+        Path | None, typer.Option(help="A TOML file of settings, by the names of the flags.")
+    ] = None,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Say what would be done; write nothing.")
+    ] = False,
+    instance_data_dir: Annotated[str | None, typer.Option(help="As in diffusers: PHOTOS.")] = None,
+    instance_prompt: Annotated[
+        str | None,
+        typer.Option(help="As in diffusers: 'a photo of sks dog', or a prompt with {}."),
+    ] = None,
+    mixed_precision: Annotated[
+        str | None, typer.Option(help="As in diffusers: no or bf16.")
+    ] = None,
+    resume_from_checkpoint: Annotated[
+        str | None, typer.Option(help="As in diffusers: latest, which always happens.")
+    ] = None,
+    show_help: Annotated[
+        bool,
+        typer.Option("--help", "-h", help="Show this; with --method, its own flags too."),
+    ] = False,
+) -> None:
+    """Learn a subject from a folder of photos.
+
+    The same command on an interrupted run continues it. More flags, such as --steps and --lr,
+    belong to the method: rarebooth train --method two-stage --help shows them. A flag wins over
+    the environment (RAREBOOTH_STEPS), that over --config, that over the base's preset. The flags
+    of diffusers' training scripts work too: --output_dir, --learning_rate, --max_train_steps, ...
+    """
+    if show_help:
+        _help(context, method)
+        return
+    if not words and instance_data_dir is None:
+        raise SettingsError(NO_PHOTOS)
+    if resume_from_checkpoint is not None:
+        flags.check_resume(resume_from_checkpoint)
+    if mixed_precision is not None:
+        precision = precision or flags.precision_of(mixed_precision)
+    given: dict[str, Any] = {
+        "noun": noun,
+        "base": base,
+        "method": method,
+        "seed": seed,
+        "device": device,
+        "precision": precision,
+        "resolution": resolution,
+        "checkpoint_every": checkpoint_every,
+        "save_state_every": save_state_every,
+        "previews": previews,
+    }
+    if instance_prompt is not None:
+        instance = flags.read_instance_prompt(instance_prompt, noun)
+        given |= {"noun": noun or instance.noun, "prompt": instance.prompt}
+        if instance.remark is not None:
+            notice(instance.remark)
+
+    from rarebooth import methods, settings
+
+    environment = settings.from_environment(os.environ)
+    file = settings.read_file(config) if config is not None else {}
+    name = method or environment.get("method") or file.get("method") or DEFAULT_METHOD
+    sorted_words = flags.sort(words or [], methods.find(str(name)))
+    photos = _photos(sorted_words.positional or (instance_data_dir or "",))
+
+    from rarebooth.api import plan
+    from rarebooth.cli import job as screen
+
+    decided = {key: value for key, value in given.items() if value is not None}
+    decided.update(sorted_words.settings)
+    job = plan(
+        photos,
+        decided,
+        out=out_folder,
+        environment=environment,
+        file=file,
+        notice=notice,
+    )
+    screen.show(job)
+    if dry_run:
+        screen.show_settings(job)
+    elif job.finished:
+        out().print("This run is finished already.")
+        screen.show_result(job)
+    else:
+        screen.follow(job)
+        screen.show_result(job)
+
+
+def _photos(folders: Sequence[str]) -> Path:
+    if not any(folders):
+        raise SettingsError(NO_PHOTOS)
+    if len(folders) > 1:
+        raise SettingsError(
+            f"One folder of photos is wanted, and {len(folders)} were named: "
+            f"{', '.join(folders)}. Put a prompt or name of several words in quotation marks."
+        )
+    return Path(folders[0])
+
+
+def _help(context: typer.Context, method: str | None) -> None:
+    text = context.get_help()
+    if text:
+        typer.echo(text)
+    if method is None:
+        return
+    from rarebooth import methods
+
+    _method_help(methods.find(method))
+
+
+def _method_help(kind: "type[Method]") -> None:
+    from dataclasses import fields
+
+    out().print(f"{kind.name}: {kind.summary}")
+    out().print(f"({kind.paper})")
+    familiar = {ours: f", --{name.replace('-', '_')}" for name, ours in flags.FAMILIAR.items()}
+    for item in fields(kind):
+        flag = item.name.replace("_", "-")
+        out().print(f"\n  --{flag}{familiar.get(item.name, '')}")
+        out().print(f"      {item.metadata['meaning']} Default {item.default}.")
+        out().print(f"      Source: {item.metadata['source']}.")
+    out().print("\nA base's preset may set other values; --dry-run shows those that will be used.")
