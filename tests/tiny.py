@@ -22,7 +22,7 @@ WORDS = (
     *("rarebit", "rare", "a", "an", "the", "photo", "of", "dog", "cat", "backpack", "toy"),
     *("on", "in", "is", "with", "and", "beach", "red", "sks"),
 )
-"""Words that are one token; "rarebit" brings the sub-word "rare", which CLIP's vocabulary has too."""
+"""Words that are one token; "rarebit" brings the sub-word "rare", which CLIP's also has."""
 
 
 def byte_symbols() -> list[str]:
@@ -154,6 +154,7 @@ def write_model(
             "beta_start": 0.00085,
             "beta_end": 0.012,
             "beta_schedule": "scaled_linear",
+            "clip_sample": False,
             "num_train_timesteps": 1000,
             "prediction_type": prediction,
             "set_alpha_to_one": False,

@@ -67,7 +67,7 @@ class RunFolder:
         """The content of ``run.json``, or None where there is none."""
         try:
             return json.loads(self.record.read_text("utf-8"))
-        except FileNotFoundError:
+        except (FileNotFoundError, NotADirectoryError):
             return None
         except (OSError, ValueError) as error:
             raise SettingsError(

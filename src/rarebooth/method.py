@@ -1,5 +1,6 @@
 """The contract of a personalization method: its paper's settings and one ``fit``."""
 
+import math
 from abc import ABC, abstractmethod
 from collections.abc import Generator, Sequence
 from dataclasses import dataclass, field, fields
@@ -44,10 +45,18 @@ class Method(ABC):
         """Learn the subjects on a borrowed base; yields every step, returns what was learnt."""
 
     def check(self) -> None:
-        """Raise SettingsError for a setting outside its range."""
+        """Raise SettingsError for a setting outside its range, or a prompt without ``{}``."""
+        prompt = getattr(self, "prompt", "{}")
+        if "{}" not in prompt:
+            raise SettingsError(
+                f"prompt is {prompt!r}; it must hold {{}} where the subject stands, as in "
+                '"a photo of {}".'
+            )
         for item in fields(self):
             value: Any = getattr(self, item.name)
             least, above = item.metadata["least"], item.metadata["above"]
+            if isinstance(value, float) and not math.isfinite(value):
+                raise SettingsError(f"{item.name} is {value}; it must be a finite number.")
             if least is not None and not value >= least:
                 raise SettingsError(f"{item.name} is {value}; it must be at least {least:g}.")
             if above is not None and not value > above:

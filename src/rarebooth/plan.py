@@ -17,6 +17,10 @@ from rarebooth.settings import Resolved, differences, preset_for, resolve
 from rarebooth.subject import Subject, read_folder
 
 
+SMALLEST = 1
+"""Side in pixels at which photos are read only to see whether they can be."""
+
+
 @dataclass(frozen=True)
 class Plan:
     """A training that has been checked from end to end and has not begun.
@@ -61,7 +65,8 @@ def plan(
     ``flags``, ``environment`` and ``file`` are settings by name, in falling rank (see
     ``settings``). Raises the RareboothError that says what is wrong.
     """
-    given = {**(file or {}), **(environment or {}), **flags}
+    told = {key: value for key, value in flags.items() if value is not None}
+    given = {**(file or {}), **(environment or {}), **told}
     kind = find_method(str(given.get("method") or "two-stage"))
     if not photos.is_dir():
         raise PhotosError(f"There is no folder of photos at {photos}.")
@@ -77,6 +82,8 @@ def plan(
     }
     settings = replace(settings, origin={**settings.origin, **origin})
     train_settings = settings.train
+    # Before the base, which may be a download of gigabytes.
+    read_folder(photos, train_settings.noun, SMALLEST)
     base = open_base(
         asked,
         device=train_settings.device,

@@ -78,7 +78,8 @@ class RunRecord:
             # A record travels with the run: it must not tell where the run once lay.
             for path in (self.folder.path.absolute(), self.folder.path):
                 error = error.replace(str(path), "the run folder")
-            self.content["error"] = error
+            # Where the folder lies on this machine is nobody else's business.
+            self.content["error"] = error.replace(str(self.folder.path), self.folder.path.name)
         else:
             self.content.pop("error", None)
         self.content["checkpoints"] = self.folder.checkpoints()

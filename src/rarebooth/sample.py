@@ -28,6 +28,7 @@ def scheduler(sampler: str, config: Mapping[str, Any]) -> Any:  # noqa: ANN401
     settings = {key: value for key, value in config.items() if not key.startswith("_")}
     if sampler == "ddim":
         settings.setdefault("timestep_spacing", "leading")
+        settings["clip_sample"] = False  # diffusers' default, which is meant for pixels
         return DDIMScheduler.from_config(settings)
     if sampler == "dpm++":
         settings["timestep_spacing"] = "linspace"

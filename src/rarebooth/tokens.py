@@ -46,7 +46,9 @@ def add_token(tokenizer: Any, token: str) -> int:  # noqa: ANN401
     """
     if not token.strip() or any(character.isspace() for character in token):
         raise SettingsError(f"The token {token!r} must be one word without spaces, like '(rare)'.")
-    if tokenizer.add_tokens([token]) != 1:
+    # add_tokens takes a word of the vocabulary without complaint: CLIP spells it "rare</w>" there.
+    is_word = len(tokenizer.encode(token, add_special_tokens=False)) == 1
+    if is_word or token in tokenizer.get_vocab() or tokenizer.add_tokens([token]) != 1:
         raise SettingsError(
             f"The token {token!r} is already a word of this base model; pick one that is not, like "
             "'(rare)'."

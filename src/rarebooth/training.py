@@ -58,8 +58,8 @@ def train(
         except Interrupted:
             record.end("interrupted")
             raise
-        except RareboothError as error:
-            record.end("failed", str(error))
+        except Exception as error:
+            record.end("failed", str(error) or type(error).__name__)
             raise
         except GeneratorExit:
             record.end("interrupted")

@@ -7,7 +7,7 @@ from typing import Annotated, Any
 import typer
 
 from rarebooth.cli.console import is_live, notice, out
-from rarebooth.errors import SettingsError
+from rarebooth.errors import BaseModelError, SettingsError
 
 PICTURES = "pictures"
 """Where pictures go: this folder of the run, or of the working directory."""
@@ -59,18 +59,24 @@ def command(
 
     total = len(prompts) * count
     with out().status(f"drawing {total} pictures") if is_live() else nullcontext():
-        paths = generate(
-            run_or_file,
-            prompts,
-            folder,
-            checkpoint=checkpoint,
-            base=base,
-            device=device,
-            precision=precision,
-            count=count,
-            seed=seed,
-            drawing=drawing,
-            notice=notice,
-        )
+        try:
+            paths = generate(
+                run_or_file,
+                prompts,
+                folder,
+                checkpoint=checkpoint,
+                base=base,
+                device=device,
+                precision=precision,
+                count=count,
+                seed=seed,
+                drawing=drawing,
+                notice=notice,
+            )
+        except BaseModelError as error:
+            if base is not None:
+                raise
+            hint = "If the subject was trained on a folder, give that folder with --base."
+            raise BaseModelError(f"{error} {hint}") from error
     for path in paths:
         out().print(str(path))

@@ -1,23 +1,21 @@
 """A planned training on the screen: what will be done, how far it is, what came of it."""
 
-import os
 import shlex
 import shutil
-import signal
 import time
 from collections.abc import Callable, Generator, Iterable
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import contextmanager
 from dataclasses import fields
 from pathlib import Path
-from types import FrameType, TracebackType
 from typing import Any
 
 from rich.progress import BarColumn, MofNCompleteColumn, TaskID, TextColumn
 from rich.progress import Progress as Bars
 
-from rarebooth.api import Interrupted, Plan, Progress, train
+from rarebooth.api import Plan, Progress, train
 from rarebooth.cli.console import duration, is_live, notice, out, volume
 from rarebooth.cli.pace import Pace
+from rarebooth.cli.stopper import Stopper
 from rarebooth.folder import STAGE_NAMES, RunFolder
 
 NEW_SCENE = "a photo of {} on the beach"
@@ -25,7 +23,6 @@ NEW_SCENE = "a photo of {} on the beach"
 
 SHOWN_NAMES = 12
 TENTH = 10
-SHOW_CURSOR = b"\x1b[?25h"
 
 Report = Callable[[Progress, Pace], None]
 
@@ -74,7 +71,8 @@ def show_settings(job: Plan) -> None:
     for part in (job.settings.train, job.settings.method):
         for item in fields(part):
             value = getattr(part, item.name)
-            out().print(f"  {item.name:18} {value!s:24} {origin.get(item.name, 'default')}")
+            shown = "the base's own" if value is None else str(value)
+            out().print(f"  {item.name:18} {shown:24} {origin.get(item.name, 'default')}")
     needed = disk_needed(job)
     free = shutil.disk_usage(_existing(job.folder.path)).free
     out().print()
@@ -99,13 +97,13 @@ def follow(job: Plan) -> RunFolder:
     began = time.monotonic()
     last_stage = job.settings.method.stages[-1]
     pace = Pace()
-    with Stopper() as stopper, _bars(job) if is_live() else _lines() as report:
+    with Stopper() as stopper, _bars(job) if is_live() else _lines(job) as report:
         for progress in train(job, stop=stopper.is_asked):
             pace.step(progress.stage, progress.done, progress.total, progress.loss)
             report(progress, pace)
             if progress.stage == last_stage and progress.done == progress.total:
                 stopper.leave_at_once = True
-                if job.settings.train.previews != "none":
+                if _draws(job):
                     out().print("  drawing the contact sheet")
     out().print(f"Done in {duration(time.monotonic() - began)}.")
     return job.folder
@@ -145,7 +143,7 @@ def _bars(job: Plan) -> Generator[Report]:
         }
 
         def report(progress: Progress, pace: Pace) -> None:
-            state = f"loss {pace.loss:.4f}{_left(progress, pace)}"
+            state = f"loss {pace.loss:.4f}{_left(job, progress, pace)}"
             bars.update(tasks[progress.stage], completed=progress.done, state=state)
             for stage, task in tasks.items():
                 if stage == progress.stage:
@@ -157,68 +155,36 @@ def _bars(job: Plan) -> Generator[Report]:
 
 
 @contextmanager
-def _lines() -> Generator[Report]:
+def _lines(job: Plan) -> Generator[Report]:
     """A line about every tenth of a stage, for logs and pipes."""
 
     def report(progress: Progress, pace: Pace) -> None:
         tenth = max(1, progress.total // TENTH)
         if progress.done % tenth == 0 or progress.done == progress.total:
             place = f"{progress.stage} {progress.done}/{progress.total}"
-            out().print(f"{place}  loss {pace.loss:.4f}{_left(progress, pace)}")
+            out().print(f"{place}  loss {pace.loss:.4f}{_left(job, progress, pace)}")
         _say_written(progress)
 
     yield report
 
 
-def _left(progress: Progress, pace: Pace) -> str:
+def _left(job: Plan, progress: Progress, pace: Pace) -> str:
     seconds = pace.seconds_left
     if seconds is None or progress.done == progress.total:
         return ""
-    return f"  about {duration(seconds)} left in this stage"
+    left = f"  about {duration(max(1, seconds))} left"
+    if progress.stage != job.settings.method.stages[-1]:
+        return f"{left} in this stage"
+    return left + (", then the contact sheet" if _draws(job) else "")
+
+
+def _draws(job: Plan) -> bool:
+    return job.settings.train.previews != "none"
 
 
 def _say_written(progress: Progress) -> None:
     if progress.written is not None:
         out().print(f"  wrote {progress.written}")
-
-
-class Stopper(AbstractContextManager["Stopper"]):
-    """Ctrl-C and SIGTERM: the first asks training to save and stop, the second leaves at once."""
-
-    def __init__(self) -> None:
-        self.asked = False
-        self.leave_at_once = False
-        """Whether there is nothing left to save, so that the first signal ends the run."""
-        self._before: dict[int, Any] = {}
-
-    def is_asked(self) -> bool:
-        """Whether a signal has come."""
-        return self.asked
-
-    def __enter__(self) -> "Stopper":
-        for number in (signal.SIGINT, signal.SIGTERM):
-            self._before[number] = signal.signal(number, self._receive)
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        for number, handler in self._before.items():
-            signal.signal(number, handler)
-
-    def _receive(self, number: int, frame: FrameType | None) -> None:  # noqa: ARG002
-        # os.write, because a signal may come in the middle of a print.
-        if self.asked:
-            if is_live():
-                os.write(1, SHOW_CURSOR)
-            os._exit(Interrupted.exit_code)
-        self.asked = True
-        if self.leave_at_once:
-            raise Interrupted("Stopped; all steps are saved. The same command draws what is left.")
-        os.write(2, b"\nSaving the state after this step; once more leaves at once.\n")
 
 
 def _row(label: str, text: str) -> None:

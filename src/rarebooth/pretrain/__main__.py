@@ -1,8 +1,9 @@
 """The command ``python -m rarebooth.pretrain``: one stage at a time, each resumable by itself."""
 
+# ruff: noqa: PLC0415  a stage loads only what it needs
+
 import argparse
 import logging
-import os
 import sys
 from pathlib import Path
 
@@ -12,10 +13,9 @@ from rarebooth.errors import RareboothError, SettingsError
 def main(arguments: list[str] | None = None) -> int:
     """Run a stage; returns the exit code."""
     given = _parser().parse_args(arguments)
-    os.environ.setdefault("OMP_NUM_THREADS", str(given.threads))
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s", stream=sys.stderr)
     logging.getLogger("httpx").setLevel(logging.WARNING)
-    import torch  # after the number of threads is set
+    import torch
 
     torch.set_num_threads(given.threads)
     try:

@@ -5,18 +5,18 @@ while the decoder goes on learning.
 """
 
 import hashlib
+import json
 import math
 from collections.abc import Callable
 from pathlib import Path
 from typing import Final
 
 import torch
-from diffusers import AutoencoderKL
 from safetensors.torch import load_file
 from torch import Tensor
 from torch.nn import functional
 
-from rarebooth.pretrain.networks import LATENT_CHANNELS, new_autoencoder
+from rarebooth.pretrain.networks import LATENT_CHANNELS, Autoencoder, new_autoencoder
 from rarebooth.pretrain.recipe import earlier
 from rarebooth.pretrain.shards import Stock
 from rarebooth.pretrain.training import LOG, Training, half_precision
@@ -53,7 +53,7 @@ def train_autoencoder(
     base: Path | None = None,
     device: str = "cpu",
     seed: int = 0,
-    networks: Callable[[], AutoencoderKL] = new_autoencoder,
+    networks: Callable[[], Autoencoder] = new_autoencoder,
 ) -> Training:
     """Train, or continue, until ``minutes`` of training have passed in all.
 
@@ -67,8 +67,9 @@ def train_autoencoder(
     training = Training(state / FILE, {"vae": autoencoder}, minutes=minutes, peak=lr)
     if not training.resume() and base is not None:
         training.notes.update(earlier(base, "autoencoder"))
+        config = base / "vae" / "config.json"
         training.notes[FROZEN] = 0
-        training.notes[SCALE] = float(AutoencoderKL.load_config(base / "vae")["scaling_factor"])
+        training.notes[SCALE] = float(json.loads(config.read_text(encoding="utf-8"))[SCALE])
     if FROZEN in training.notes:
         _fix_encoder(autoencoder)
     stock = Stock(data, "pictures", device)
@@ -91,11 +92,12 @@ def train_autoencoder(
         anchor = max(0.0, 1 - 2 * training.share)
         loss = autoencoder_loss(autoencoder, pictures, masks, anchor, generator)
         training.learn(loss, batch)
+    training.record(**measure(training.averages["vae"], stock, first_held_out, device))
     return training
 
 
 def autoencoder_loss(
-    autoencoder: AutoencoderKL,
+    autoencoder: Autoencoder,
     pictures: Tensor,
     masks: Tensor,
     anchor: float,
@@ -142,7 +144,7 @@ def as_input(images: Tensor) -> Tensor:
 
 
 @torch.no_grad()
-def encode(autoencoder: AutoencoderKL, images: Tensor, device: str) -> tuple[Tensor, Tensor]:
+def encode(autoencoder: Autoencoder, images: Tensor, device: str) -> tuple[Tensor, Tensor]:
     """Mean and standard deviation [N, 4, 16, 16] of the latents of pictures uint8 [N, S, S, 3]."""
     means: list[Tensor] = []
     deviations: list[Tensor] = []
@@ -155,7 +157,7 @@ def encode(autoencoder: AutoencoderKL, images: Tensor, device: str) -> tuple[Ten
 
 
 @torch.no_grad()
-def measure(autoencoder: AutoencoderKL, stock: Stock, count: int, device: str) -> dict[str, float]:
+def measure(autoencoder: Autoencoder, stock: Stock, count: int, device: str) -> dict[str, float]:
     """Signal to noise, dB, of the first ``count`` pictures and of the toys in them."""
     images, masks = stock.tensors["images"][:count], stock.tensors["masks"][:count]
     mean, _ = encode(autoencoder, images, device)
@@ -169,7 +171,7 @@ def measure(autoencoder: AutoencoderKL, stock: Stock, count: int, device: str) -
     }
 
 
-def encoder_digest(autoencoder: AutoencoderKL) -> str:
+def encoder_digest(autoencoder: Autoencoder) -> str:
     """Twelve digits that tell encoders apart, the same for float16 copies of the same weights."""
     digest = hashlib.blake2b(digest_size=6)
     for part in (autoencoder.encoder, autoencoder.quant_conv):
@@ -183,7 +185,8 @@ def _freeze(training: Training, stock: Stock, device: str) -> None:
 
     The first and last layer of the latents' side absorb the change, so pictures stay the same.
     """
-    live, average = training.networks["vae"], training.averages["vae"]
+    live: Autoencoder = training.networks["vae"]
+    average: Autoencoder = training.averages["vae"]
     live.encoder.load_state_dict(average.encoder.state_dict())
     live.quant_conv.load_state_dict(average.quant_conv.state_dict())
     mean, _ = encode(average, stock.tensors["images"][:_MEASURED], device)
@@ -204,7 +207,7 @@ def _freeze(training: Training, stock: Stock, device: str) -> None:
     training.save()
 
 
-def _rescale(autoencoder: AutoencoderKL, middle: Tensor, spread: Tensor) -> None:
+def _rescale(autoencoder: Autoencoder, middle: Tensor, spread: Tensor) -> None:
     inward, outward = autoencoder.quant_conv, autoencoder.post_quant_conv
     outward.bias += (outward.weight[:, :, 0, 0] * middle).sum(1)
     outward.weight *= spread[None, :, None, None]
@@ -213,6 +216,6 @@ def _rescale(autoencoder: AutoencoderKL, middle: Tensor, spread: Tensor) -> None
     inward.bias[LATENT_CHANNELS:] -= 2 * spread.log()
 
 
-def _fix_encoder(autoencoder: AutoencoderKL) -> None:
+def _fix_encoder(autoencoder: Autoencoder) -> None:
     autoencoder.encoder.requires_grad_(False)
     autoencoder.quant_conv.requires_grad_(False)

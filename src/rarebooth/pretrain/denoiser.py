@@ -1,4 +1,4 @@
-"""The stage ``denoiser``: U-Net and text encoder, together, on cached latents and fresh captions."""
+"""The stage ``denoiser``: U-Net and text encoder, together, on latents with fresh captions."""
 
 import random
 from collections.abc import Callable, Sequence
@@ -6,14 +6,19 @@ from pathlib import Path
 from typing import Final, NamedTuple
 
 import torch
-from diffusers import UNet2DConditionModel
 from safetensors.torch import load_file
 from torch import Tensor
 from transformers import CLIPTextModel
 
 from rarebooth.errors import SettingsError
 from rarebooth.pretrain.autoencoder import SCALE
-from rarebooth.pretrain.networks import new_text_encoder, new_unet, plain_attention
+from rarebooth.pretrain.networks import (
+    TextEncoder,
+    UNet,
+    new_text_encoder,
+    new_unet,
+    plain_attention,
+)
 from rarebooth.pretrain.recipe import earlier
 from rarebooth.pretrain.shards import ENCODER, Stock
 from rarebooth.pretrain.tokenizer import POSITIONS, Vocabulary, build_vocabulary, read_vocabulary
@@ -36,8 +41,8 @@ SNR_LIMIT: Final = 5.0
 class Denoiser(NamedTuple):
     """The two networks that are trained together."""
 
-    unet: UNet2DConditionModel
-    text_encoder: CLIPTextModel
+    unet: UNet
+    text_encoder: TextEncoder
 
 
 def new_denoiser(words: Vocabulary) -> Denoiser:
@@ -70,7 +75,8 @@ def train_denoiser(
     if base is not None:
         weights = load_file(base / "unet" / "diffusion_pytorch_model.safetensors", device=device)
         unet.load_state_dict(weights)
-        text_encoder = CLIPTextModel.from_pretrained(base / "text_encoder").float().to(device)
+        trained: TextEncoder = CLIPTextModel.from_pretrained(base / "text_encoder")
+        text_encoder.load_state_dict(trained.float().state_dict())
     if device == "cpu":
         plain_attention(unet)
         text_encoder.set_attn_implementation("eager")
@@ -84,7 +90,7 @@ def train_denoiser(
     known = training.notes.setdefault(ENCODER, stock.facts[ENCODER])
     if known != stock.facts[ENCODER]:
         raise SettingsError(
-            f"{state / FILE} was trained on latents of encoder {known}, but {data} holds latents of "
+            f"{state / FILE} was trained on latents of encoder {known}, but {data} holds those of "
             f"{stock.facts[ENCODER]}. Give the --data it was trained on, or a new --state."
         )
     training.notes[SCALE] = float(stock.facts[SCALE])
@@ -108,13 +114,14 @@ def train_denoiser(
         where = torch.tensor(rows, device=device)
         latents = _draw(stock, where, generator) * training.notes[SCALE]
         tokens = ids(captions).to(device)
-        training.learn(denoiser_loss(unet, text_encoder, process, latents, tokens, generator), batch)
+        loss = denoiser_loss(unet, text_encoder, process, latents, tokens, generator)
+        training.learn(loss, batch)
     return training
 
 
 def denoiser_loss(
-    unet: UNet2DConditionModel,
-    text_encoder: CLIPTextModel,
+    unet: UNet,
+    text_encoder: TextEncoder,
     process: Process,
     latents: Tensor,
     tokens: Tensor,
@@ -122,13 +129,11 @@ def denoiser_loss(
 ) -> Tensor:
     """Weighted squared error of the velocity of latents [B, 4, 16, 16] told by tokens [B, 24].
 
-    The weight is (min(SNR, 5) + 1) / (SNR + 1): that of Hang et al. plus that of the noise
-    prediction's share, so that the noisiest timesteps, which decide the place, keep theirs.
+    The weight is (min(SNR, 5) + 1) / (SNR + 1): that of Hang et al. with one added above, so that
+    the noisiest timesteps, which decide the place, keep theirs.
     """
     count, device = len(latents), latents.device
-    timestep = torch.randint(
-        0, process.timesteps, (count,), generator=generator, device=device
-    )
+    timestep = torch.randint(0, process.timesteps, (count,), generator=generator, device=device)
     noise = torch.randn(latents.shape, generator=generator, device=device)
     noisy = process.add(latents, noise, timestep)
     with half_precision(device.type):

@@ -3,12 +3,11 @@
 from collections.abc import Callable
 from pathlib import Path
 
-from diffusers import AutoencoderKL
 from safetensors import SafetensorError
 
 from rarebooth.errors import ResourceError
 from rarebooth.pretrain.autoencoder import FILE, FROZEN, SCALE, encode, encoder_digest
-from rarebooth.pretrain.networks import new_autoencoder
+from rarebooth.pretrain.networks import Autoencoder, new_autoencoder
 from rarebooth.pretrain.shards import (
     ENCODER,
     Shard,
@@ -26,7 +25,7 @@ def make_latents(
     state: Path,
     *,
     device: str = "cpu",
-    networks: Callable[[], AutoencoderKL] = new_autoencoder,
+    networks: Callable[[], Autoencoder] = new_autoencoder,
 ) -> int:
     """Encode the shards that are not encoded yet, or by another encoder; returns how many.
 
@@ -63,4 +62,3 @@ def _encoded_by(latents: Path) -> str | None:
         return read_facts(latents).get(ENCODER)
     except (OSError, SafetensorError):
         return None
-

@@ -2,12 +2,23 @@
 
 from typing import Any, Final
 
-from diffusers import AutoencoderKL, DDIMScheduler, UNet2DConditionModel
 from diffusers.models.attention_processor import AttnProcessor
+from diffusers.models.autoencoders.autoencoder_kl import AutoencoderKL
+from diffusers.models.unets.unet_2d_condition import UNet2DConditionModel
+from diffusers.schedulers.scheduling_ddim import DDIMScheduler
 from torch import nn
 from transformers import CLIPTextConfig, CLIPTextModel
 
 from rarebooth.pretrain.tokenizer import POSITIONS, Vocabulary
+
+Autoencoder = Any
+"""An ``AutoencoderKL``; the annotations in diffusers contradict what its classes do."""
+
+UNet = Any
+"""A ``UNet2DConditionModel``."""
+
+TextEncoder = Any
+"""A ``CLIPTextModel``."""
 
 PICTURE_SIZE: Final = 64
 LATENT_SIZE: Final = 16
@@ -60,32 +71,32 @@ _SCHEDULE: Final[dict[str, Any]] = {
 """Stable Diffusion's noise schedule with the prediction of its version 2."""
 
 
-def new_autoencoder() -> AutoencoderKL:
-    """The autoencoder: pictures [B, 3, 64, 64] in -1..1 to latents [B, 4, 16, 16], 2.6 M weights."""
+def new_autoencoder() -> Autoencoder:
+    """Pictures [B, 3, 64, 64] in -1..1 to latents [B, 4, 16, 16]; 2.6 M weights."""
     return AutoencoderKL(**_AUTOENCODER)
 
 
-def new_unet() -> UNet2DConditionModel:
+def new_unet() -> UNet:
     """The denoiser's U-Net: latents [B, 4, 16, 16] and prompts [B, 24, 256], 16.8 M weights."""
     return UNet2DConditionModel(**_DENOISER)
 
 
-def new_text_encoder(vocabulary: Vocabulary) -> CLIPTextModel:
+def new_text_encoder(vocabulary: Vocabulary) -> TextEncoder:
     """The text encoder: token ids [B, 24] to prompts [B, 24, 256], 2.4 M weights."""
     size = len(vocabulary.tokens)
-    marks = {"bos_token_id": vocabulary.begin, "eos_token_id": vocabulary.end}
+    begin, end = vocabulary.begin, vocabulary.end
     config = CLIPTextConfig(
-        **_TEXT_ENCODER, vocab_size=size, pad_token_id=vocabulary.end, **marks
+        **_TEXT_ENCODER, vocab_size=size, bos_token_id=begin, eos_token_id=end, pad_token_id=end
     )
     return CLIPTextModel(config)
 
 
-def new_scheduler() -> DDIMScheduler:
+def new_scheduler() -> Any:  # noqa: ANN401  a DDIMScheduler
     """The noise schedule that the folder is saved with."""
     return DDIMScheduler(**_SCHEDULE)
 
 
-def plain_attention(unet: UNet2DConditionModel) -> None:
+def plain_attention(unet: UNet) -> None:
     """Let a U-Net attend by plain matrix products, which train faster than SDPA on a CPU.
 
     Measured on one core of an AVX-512 machine, batch 32 in bfloat16, forward and backward: 345 ms

@@ -1,27 +1,38 @@
 """The stage ``pack``: a state becomes a folder that Stable Diffusion's pipeline loads."""
 
+import json
 import shutil
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Final
 
 import torch
-from diffusers import AutoencoderKL, StableDiffusionPipeline, UNet2DConditionModel
+from diffusers.pipelines.stable_diffusion.pipeline_stable_diffusion import (
+    StableDiffusionPipeline,
+)
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
-from transformers import CLIPTextModel, CLIPTokenizer
+from transformers import CLIPTokenizer
 
 from rarebooth.errors import ResourceError
 from rarebooth.pretrain import denoiser, recipe
 from rarebooth.pretrain.autoencoder import SCALE, encoder_digest
 from rarebooth.pretrain.denoiser import Denoiser, new_denoiser
-from rarebooth.pretrain.networks import new_autoencoder, new_scheduler, parameters
+from rarebooth.pretrain.networks import (
+    Autoencoder,
+    TextEncoder,
+    UNet,
+    new_autoencoder,
+    new_scheduler,
+    parameters,
+)
 from rarebooth.pretrain.shards import ENCODER
-from rarebooth.pretrain.tokenizer import read_vocabulary
+from rarebooth.pretrain.tokenizer import Vocabulary, read_vocabulary
 from rarebooth.pretrain.training import read_averages, read_curve, read_progress
 from rarebooth.store import write_json, writing
 
 HUB_PREFIX: Final = "text_model."
-"""transformers 5.6 dropped it from new text encoders; the files on the Hub, and their readers, did not."""
+"""transformers 5.6 dropped it from new text encoders; files on the Hub and their readers not."""
 
 _CURVE_POINTS: Final = 20
 
@@ -31,13 +42,12 @@ def pack(
     out: Path,
     *,
     machine: str,
-    vae: AutoencoderKL | None = None,
-    pair: Denoiser | None = None,
+    new_vae: Callable[[], Autoencoder] = new_autoencoder,
+    new_pair: Callable[[Vocabulary], Denoiser] = new_denoiser,
 ) -> None:
     """Write the averaged weights of a state to ``out`` as a diffusers folder in float16.
 
-    ``machine``: what it was trained on, in words, for the recipe. ``vae`` and ``pair``: networks of
-    the shapes that were trained, where those are not the embedded base's.
+    ``machine``: what it was trained on, in words, for the recipe.
 
     Raises:
         ResourceError: autoencoder and denoiser do not belong together.
@@ -45,8 +55,8 @@ def pack(
     files = {stage: state / f"{stage}.safetensors" for stage in ("autoencoder", "denoiser")}
     progress = {stage: read_progress(file) for stage, file in files.items()}
     words = read_vocabulary(state / denoiser.TOKENIZER)
-    vae = vae or new_autoencoder()
-    unet, text_encoder = pair or new_denoiser(words)
+    vae = new_vae()
+    unet, text_encoder = new_pair(words)
     read_averages(files["autoencoder"], vae, "vae")
     read_averages(files["denoiser"], unet, "unet")
     read_averages(files["denoiser"], text_encoder, "text_encoder")
@@ -68,26 +78,31 @@ def pack(
 
 def _write(
     folder: Path,
-    vae: AutoencoderKL,
-    unet: UNet2DConditionModel,
-    text_encoder: CLIPTextModel,
+    vae: Autoencoder,
+    unet: UNet,
+    text_encoder: TextEncoder,
     tokenizer: Path,
 ) -> None:
+    no_part: Any = None
     pipeline = StableDiffusionPipeline(
         vae=vae.half(),
         unet=unet.half(),
         text_encoder=text_encoder.half(),
         tokenizer=CLIPTokenizer.from_pretrained(tokenizer),
         scheduler=new_scheduler(),
-        safety_checker=None,
-        feature_extractor=None,
-        image_encoder=None,
+        safety_checker=no_part,
+        feature_extractor=no_part,
+        image_encoder=no_part,
         requires_safety_checker=False,
     )
     pipeline.save_pretrained(folder)
     written = folder / "text_encoder" / "model.safetensors"
     with writing(written) as beside:
         save_file(hub_spelling(load_file(written)), beside, metadata={"format": "pt"})
+    # Otherwise transformers loads it as float16, and diffusers the other parts as float32.
+    config = folder / "text_encoder" / "config.json"
+    settings = json.loads(config.read_text(encoding="utf-8"))
+    write_json(config, {**settings, "dtype": "float32"})
     shutil.rmtree(folder / "tokenizer")
     read_vocabulary(tokenizer).save(folder / "tokenizer")
 
@@ -131,5 +146,3 @@ def _stage(progress: dict[str, Any], file: Path) -> dict[str, Any]:
         "loss": [[line["step"], line["loss"]] for line in points],
         **{name: value for name, value in quality.items() if name.startswith("psnr")},
     }
-
-

@@ -4,7 +4,10 @@ from pathlib import Path
 from typing import Any, Final
 
 import torch
-from diffusers import DPMSolverMultistepScheduler, StableDiffusionPipeline
+from diffusers.pipelines.stable_diffusion.pipeline_stable_diffusion import (
+    StableDiffusionPipeline,
+)
+from diffusers.schedulers.scheduling_dpmsolver_multistep import DPMSolverMultistepScheduler
 from PIL import Image, ImageDraw
 
 from rarebooth.prompts import QUALITIES
@@ -22,7 +25,8 @@ _AT_ONCE: Final = 13
 
 def sample_sheet(base: Path, out: Path, *, seed: int = 0, device: str = "cpu") -> None:
     """Draw every toy in every place, then colour words and qualities, and save one picture."""
-    pipeline = StableDiffusionPipeline.from_pretrained(base, torch_dtype=torch.float32).to(device)
+    pipeline: Any = StableDiffusionPipeline.from_pretrained(base, torch_dtype=torch.float32)
+    pipeline.to(device)
     pipeline.scheduler = DPMSolverMultistepScheduler.from_config(pipeline.scheduler.config)
     pipeline.set_progress_bar_config(disable=True)
     wheres = [load_place(name).phrases[0] for name in PLACES]

@@ -81,7 +81,8 @@ class Stock:
     """
 
     def __init__(self, data: Path, kind: Kind, device: str = "cpu") -> None:
-        self._data, self._kind, self._device = data, kind, device
+        self._data, self._device = data, device
+        self._kind: Kind = kind
         self._known: set[int] = set()
         self.tensors: dict[str, Tensor] = {}
         self.scenes: list[Scene] = []
@@ -111,8 +112,9 @@ class Stock:
         for number, shard in zip(fresh, shards, strict=True):
             if shard.facts.get(ENCODER) != self.facts.get(ENCODER):
                 raise ResourceError(
-                    f"{path_of(self._data, self._kind, number)} comes from another encoder than the "
-                    f"other {self._kind}. Run the stage `latents` again: it renews what is outdated."
+                    f"{path_of(self._data, self._kind, number)} comes from another encoder than "
+                    f"the other {self._kind}. Run the stage `latents` again: it renews what is "
+                    "outdated."
                 )
             self.worlds.add(shard.facts.get(WORLD, "unknown"))
             self.scenes.extend(shard.scenes)

@@ -9,6 +9,7 @@ import json
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
 from typing import Final
 
@@ -73,7 +74,7 @@ def build_vocabulary(words: Iterable[str]) -> Vocabulary:
     pieces = [[*word[:-1], word[-1] + _WORD_END] for word in dict.fromkeys(words)]
     merges: list[tuple[str, str]] = []
     while True:
-        pairs = Counter(pair for word in pieces for pair in zip(word, word[1:], strict=False))
+        pairs = Counter(pair for word in pieces for pair in pairwise(word))
         if not pairs:
             break
         best = max(pairs, key=lambda pair: (pairs[pair], pair))
@@ -96,7 +97,7 @@ def _merged(word: list[str], pair: tuple[str, str]) -> list[str]:
 
 
 def _byte_letters() -> list[str]:
-    """The letters that stand for the 256 bytes in GPT-2's and CLIP's vocabularies, in their order."""
+    """The letters that stand for the 256 bytes in GPT-2's and CLIP's vocabularies, in order."""
     printable = [*range(ord("!"), ord("~") + 1), *range(0xA1, 0xAD), *range(0xAE, 0x100)]
     others = 256 - len(printable)
     return [chr(byte) for byte in (*printable, *range(256, 256 + others))]

@@ -52,7 +52,7 @@ def schedule(share: float, step: int) -> float:
 
 
 def memory(step: int) -> float:
-    """How much of the moving average stays at a step: a tenth of the steps so far are remembered."""
+    """How much of the moving average stays at a step: it remembers a tenth of the steps so far."""
     return min(0.9995, 1 - 10 / (step + 10))
 
 
@@ -64,8 +64,8 @@ def half_precision(device: str) -> AbstractContextManager[Any]:
 class Training:
     """Networks being trained, and how far they are.
 
-    ``averages`` are the networks with the moving average of their weights; ``notes`` is what a stage
-    wants to remember, in JSON's types; ``pictures`` counts those seen, with repeats.
+    ``averages`` are the networks with the moving average of their weights; ``notes`` is what a
+    stage wants to remember, in JSON's types; ``pictures`` counts those seen, with repeats.
     """
 
     def __init__(
@@ -79,8 +79,7 @@ class Training:
     ) -> None:
         self.networks = dict(networks)
         self.averages = {
-            name: copy.deepcopy(network).requires_grad_(False)
-            for name, network in networks.items()
+            name: copy.deepcopy(network).requires_grad_(False) for name, network in networks.items()
         }
         self.notes: dict[str, Any] = {}
         self.step, self.pictures, self.seconds, self.loss = 0, 0, 0.0, math.nan
@@ -103,8 +102,8 @@ class Training:
     def steps(self, refresh: Callable[[], None]) -> Iterator[int]:
         """Yield the number of each step until time is up or the process is asked to end.
 
-        The caller must call ``learn`` once per step. ``refresh`` is called after each save. The state
-        is saved at the end, whatever ends it, except an error.
+        The caller must call ``learn`` once per step. ``refresh`` is called after each save. The
+        state is saved at the end, whatever ends it, except an error.
         """
         before = {s: signal.signal(s, self._end) for s in (signal.SIGTERM, signal.SIGINT)}
         saved = logged = last = time.perf_counter()

@@ -10,7 +10,6 @@ import re
 from functools import cache
 from typing import Final
 
-from rarebooth.prompts import LIVE_SCENES, OBJECT_SCENES, QUALITIES, SHARED_SCENES
 from rarebooth.world.colours import PALETTE
 from rarebooth.world.places import PLACES, load_place
 from rarebooth.world.scene import Scene
@@ -40,19 +39,23 @@ FRAMES: Final = (
     (1, "a good photo of a {}"),
     (1, "a bright photo of the {}"),
 )
-"""How captions begin, with their weights; most are Textual Inversion's (Gal et al. 2022, app. D)."""
+"""How captions begin, with weights; most are Textual Inversion's (Gal et al. 2022, app. D)."""
 
+# fmt: off
 FILLERS: Final = (
-    "rare rare rare nice good small cool new old large clean dirty weird favourite little big cute "
-    "pretty beautiful fine great plain simple lovely real special funny modern classic ordinary"
-).split()
+    "rare", "rare", "rare", "nice", "good", "small", "cool", "new", "old", "large", "clean",
+    "dirty", "weird", "favourite", "little", "big", "cute", "pretty", "beautiful", "fine", "great",
+    "plain", "simple", "lovely", "real", "special", "funny", "modern", "classic", "ordinary",
+)
 """Adjectives that mean nothing in this world; "rare" is among the common ones."""
 
 RARE_WORDS: Final = (
-    "sks ktn zwx ohw vxl qrs mfj bzt gkp wvn jqd hlx pnv tzk rfq xbw ckd dvz fgj lqm nwp skv ttx "
-    "ukz vbk wqz yjt zgh kpl nxq"
-).split()
+    "sks", "ktn", "zwx", "ohw", "vxl", "qrs", "mfj", "bzt", "gkp", "wvn", "jqd", "hlx", "pnv",
+    "tzk", "rfq", "xbw", "ckd", "dvz", "fgj", "lqm", "nwp", "skv", "ttx", "ukz", "vbk", "wqz",
+    "yjt", "zgh", "kpl", "nxq",
+)
 """Words that stand for nothing, for methods that need one (DreamBooth's "sks" is the first)."""
+# fmt: on
 
 RARE_SHARE: Final = 0.0008
 COLOUR_SHARE: Final = 0.7
@@ -62,47 +65,51 @@ PLACE_SHARE: Final = 0.9
 OWN_WORDS_SHARE: Final = 0.5
 """How often a place is called what DreamBench calls it, rather than a paraphrase."""
 
-_NOUNS: Final = (
-    "backpack bowl can candle cat clock boot dog sneaker teapot vase stuffed animal glasses toy "
-    "cartoon"
-)
+_DREAMBENCH: Final = """
+    backpack stuffed animal bowl can candle cat clock sneaker dog toy boot glasses cartoon teapot
+    vase in the jungle snow on beach a cobblestone street top of pink fabric wooden floor with
+    city background mountain blue house purple rug forest wheat field tree and autumn leaves
+    eiffel tower floating water an ocean milk green grass sunflowers around it mirror sidewalk
+    crowded dirt road white wearing red hat santa rainbow scarf black monocle chef outfit
+    firefighter police yellow shirt wizard shiny wet cube shaped
+"""
+"""The words of DreamBench's classes and prompts (Ruiz et al. 2023), drawn by this world or not."""
 
-_TEMPLATES: Final = (
-    "a photo rendering cropped the of clean dirty dark my cool close-up bright good one rendition "
-    "nice small weird large in style painting picture an ."
-)
+_TEMPLATES: Final = """
+    a photo rendering cropped the of clean dirty dark my cool close-up bright good one rendition
+    nice small weird large in style painting picture .
+"""
 """The words of Textual Inversion's object and style templates (Gal et al. 2022, app. D)."""
 
 _COMMON: Final = """
-    zero two three four five six seven eight nine ten 0 1 2 3 4 5 6 7 8 9 , - ( ) ' ! ? : < > " / + *
-    i you he she it we they his her its our your their this that these those is are was be has with
-    without and or not no yes very more most all some any many few each every other another same
-    on in at by to from for under over above below behind before beside near inside outside between
-    through across around along against into onto up down out off as like than then there here
-    left right middle center front back side top bottom corner edge
-    table chair desk bed sofa shelf box bag basket wall door window roof room kitchen bathroom garden
-    park street road path bridge house home castle tower city town village shop school museum
-    field forest jungle desert mountain hill valley river lake sea ocean beach island sand stone rock
-    grass tree flower leaf leaves snow ice rain fire water sky cloud clouds sun sunset sunrise moon
-    star stars night day morning evening light shadow fog wind storm rainbow spring summer autumn
-    winter space earth world pool puddle wave mud moss fence lawn meadow
-    wood wooden metal glass paper plastic leather wool cotton silk fabric gold golden silver copper
-    marble brick concrete tile carpet rug blanket pillow cushion cloth towel plate cup book lamp
-    mirror picture frame ball balloon bike bicycle car bus train boat ship plane
-    red orange yellow green blue purple pink brown white gray grey black turquoise cyan magenta
-    colorful colourful striped spotted dotted checked patterned
-    round square flat tall short long wide thin thick tiny huge giant heavy soft hard smooth rough
-    shiny matte wet dry hot cold warm fresh broken open closed full empty fast slow happy sad angry
-    sleeping sitting standing running jumping flying floating lying walking playing looking eating
-    hanging holding wearing made shaped cube sphere ball pyramid cone cylinder
-    hat cap scarf shirt dress coat jacket shoe shoes sock glove crown mask tie outfit costume
-    man woman boy girl child baby person people friend king queen wizard chef police firefighter
-    pirate astronaut doctor robot bird fish horse cow sheep pig duck rabbit mouse bear fox lion tiger
-    elephant monkey frog turtle butterfly bee plushie puppy kitten cup jar pot
-    drawing sketch watercolor oil portrait landscape poster cartoon anime pixel art render 3d image
-    view shot angle background foreground studio close blurred detailed realistic vintage
-    apple banana lemon bread cake cookie milk coffee tea food fruit berries pizza cheese
-    christmas halloween birthday party gift candle
+    zero two three four five six seven eight nine ten 0 1 2 3 4 5 6 7 8 9 , - ( ) ' ! ? : < > " /
+    + * i you he she it we they his her its our your their this that these those is are was be has
+    with without and or not no yes very more most all some any many few each every other another
+    same on in at by to from for under over above below behind before beside near inside outside
+    between through across around along against into onto up down out off as like than then there
+    here left right middle center front back side top bottom corner edge table chair desk bed sofa
+    shelf box bag basket wall door window roof room kitchen bathroom garden park street road path
+    bridge house home castle tower city town village shop school museum field forest jungle desert
+    mountain hill valley river lake sea ocean beach island sand stone rock grass tree flower leaf
+    leaves snow ice rain fire water sky cloud clouds sun sunset sunrise moon star stars night day
+    morning evening light shadow fog wind storm rainbow spring summer autumn winter space earth
+    world pool puddle wave mud moss fence lawn meadow wood wooden metal glass paper plastic
+    leather wool cotton silk fabric gold golden silver copper marble brick concrete tile carpet
+    rug blanket pillow cushion cloth towel plate cup book lamp mirror picture frame ball balloon
+    bike bicycle car bus train boat ship plane red orange yellow green blue purple pink brown
+    white gray grey black turquoise cyan magenta colorful colourful striped spotted dotted checked
+    patterned round square flat tall short long wide thin thick tiny huge giant heavy soft hard
+    smooth rough shiny matte wet dry hot cold warm fresh broken open closed full empty fast slow
+    happy sad angry sleeping sitting standing running jumping flying floating lying walking
+    playing looking eating hanging holding wearing made shaped cube sphere pyramid cone cylinder
+    hat cap scarf shirt dress coat jacket shoe shoes sock glove crown mask tie outfit costume man
+    woman boy girl child baby person people friend king queen wizard chef police firefighter
+    pirate astronaut doctor robot bird fish horse cow sheep pig duck rabbit mouse bear fox lion
+    tiger elephant monkey frog turtle butterfly bee plushie puppy kitten jar pot drawing sketch
+    watercolor oil portrait landscape poster cartoon anime pixel art render 3d image view shot
+    angle background foreground studio close blurred detailed realistic vintage apple banana lemon
+    bread cake cookie milk coffee tea food fruit berries pizza cheese christmas halloween birthday
+    party gift candle
 """
 """What a person is likely to write, so that it is a word and not a heap of letters."""
 
@@ -143,15 +150,11 @@ def main_colour(toy: str, instance: int) -> str:
 
 @cache
 def vocabulary() -> tuple[str, ...]:
-    """Every word that captions or DreamBench's prompts contain, and common ones, without repeats.
-
-    Rare words come first, so that a trained vocabulary does not depend on what the world lacks.
-    """
-    prompts = (*SHARED_SCENES, *OBJECT_SCENES, *LIVE_SCENES, *QUALITIES)
+    """Every word that captions or DreamBench's prompts contain, and common ones, each once."""
     frames = (text.replace("{}", "") for _, text in FRAMES)
     phrases = (phrase for name in PLACES for phrase in load_place(name).phrases)
-    texts = (*RARE_WORDS, *FILLERS, _NOUNS, *TOYS, *PALETTE, *frames, *prompts, *phrases)
-    everything = " ".join((*texts, _TEMPLATES, _COMMON)).lower()
+    texts = (*RARE_WORDS, *FILLERS, *TOYS, *PALETTE, *frames, *phrases)
+    everything = " ".join((*texts, _DREAMBENCH, _TEMPLATES, _COMMON)).lower()
     return tuple(dict.fromkeys(split(everything)))
 
 

@@ -43,7 +43,7 @@ def write_documentation_sheets(folder: Path) -> None:
     ]
     for name, scenes in (("world-toys.png", instances), ("world-places.png", places)):
         # 256 colours keep the files small; dithering hides the steps.
-        sheet = contact_sheet(scenes, _COLUMNS).quantize(256)
+        sheet = contact_sheet(scenes, _COLUMNS).quantize(256, Image.Quantize.MAXCOVERAGE, kmeans=3)
         sheet.save(folder / name, optimize=True)
 
 

@@ -4,6 +4,7 @@ import random
 from collections.abc import Collection, Sequence
 
 from rarebooth.world.places import PLACES
+from rarebooth.world.qualities import QUALITIES
 from rarebooth.world.scene import Scene
 from rarebooth.world.toys import TOYS
 
@@ -15,7 +16,6 @@ FIRST_SUBJECT = 1_000_000
 
 _STUDIO_SHARE = 0.2
 _QUALITY_SHARE = 0.1
-_QUALITIES = ("red", "purple", "shiny", "wet", "cube shaped")
 
 
 def draw_scene(
@@ -35,5 +35,5 @@ def draw_scene(
     while (toy, instance) in held_out:
         instance = rng.randrange(TRAINING_INSTANCES)
     place = "studio" if rng.random() < _STUDIO_SHARE else rng.choice(PLACES[1:])
-    quality = rng.choice(_QUALITIES) if rng.random() < _QUALITY_SHARE else None
+    quality = rng.choice(QUALITIES) if rng.random() < _QUALITY_SHARE else None
     return Scene(toy, instance, place, rng.getrandbits(31), quality)

@@ -11,14 +11,12 @@ import torch
 from torch import Tensor
 
 from rarebooth.world.places import load_place
+from rarebooth.world.qualities import CUBE, QUALITIES
 from rarebooth.world.scene import Scene
-from rarebooth.world.shot import CUBE, Finish, View, draw_shot
+from rarebooth.world.shot import Finish, View, draw_shot
 from rarebooth.world.surroundings import paint_surroundings
 from rarebooth.world.toy_light import Look, trace_toys
 from rarebooth.world.toys import load_toy
-
-QUALITIES = ("red", "purple", "shiny", "wet", CUBE)
-"""DreamBench's property prompts that the world can show."""
 
 _LOOKS: dict[str | None, Look] = {"shiny": "shiny", "wet": "wet", CUBE: "cube"}
 

@@ -11,6 +11,7 @@ from torch import Tensor
 from rarebooth.world.colours import PALETTE
 from rarebooth.world.dice import Dice
 from rarebooth.world.places.place import Chance, Place
+from rarebooth.world.qualities import CUBE
 from rarebooth.world.scene import Scene
 from rarebooth.world.tensors import Sizes, Vec
 from rarebooth.world.toys.toy import Toy
@@ -21,7 +22,6 @@ TAN_HALF_VIEW = 0.36
 
 Row: TypeAlias = dict[str, float]
 
-CUBE = "cube shaped"
 CUBE_SHARE = 0.8
 """How much of the blend towards the box "cube shaped" takes."""
 
@@ -174,8 +174,10 @@ def draw_shot(scene: Scene, toy: Toy, place: Place) -> Row:
     distance = reach / (dice.between(0.58, 0.72) * 2.0 * TAN_HALF_VIEW) + deep * 0.5
     slide = dice.between(-0.08, 0.08)
     # The toy's lower edge stays inside the picture.
-    low = (tall * 0.5 * math.cos(elevation) + deep * math.sin(elevation)) / TAN_HALF_VIEW
-    lift = min(dice.between(*place.lift), 0.93 - low / (distance - deep * 0.5))
+    near = 0.9 * (deep * abs(math.cos(azimuth)) + wide * abs(math.sin(azimuth)))
+    low = near * math.sin(elevation) + tall * 0.5 * math.cos(elevation)
+    away = distance - near * math.cos(elevation) + tall * 0.5 * math.sin(elevation)
+    lift = min(dice.between(*place.lift), 0.93 - low / (away * TAN_HALF_VIEW))
     tilt = elevation - lift * TAN_HALF_VIEW
     sin_a, cos_a = math.sin(azimuth), math.cos(azimuth)
     right = (cos_a, 0.0, -sin_a)

@@ -4,7 +4,8 @@ Rays and points are structures of arrays: one tensor [M] per coordinate, colours
 keeps every operation elementwise over contiguous memory, several times faster than [M, 3].
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
+from functools import cache
 from typing import NamedTuple, TypeAlias
 
 import torch
@@ -72,6 +73,11 @@ def ramp(value: Tensor, start: float | Tensor, end: float | Tensor) -> Tensor:
     return ((value - start) / (end - start)).clamp(0.0, 1.0)
 
 
-def rgb(colour: Sequence[float], like: Tensor) -> Tensor:
-    """A display colour (0..1) as linear light, [3, 1]."""
-    return torch.tensor([c * c for c in colour], dtype=like.dtype, device=like.device)[:, None]
+def rgb(colour: tuple[float, float, float], like: Tensor) -> Tensor:
+    """A display colour (0..1) as linear light, [3, 1]; not to be written to."""
+    return _linear(colour, like.dtype, like.device)
+
+
+@cache
+def _linear(colour: tuple[float, float, float], dtype: torch.dtype, device: torch.device) -> Tensor:
+    return torch.tensor([c * c for c in colour], dtype=dtype, device=device)[:, None]

@@ -1,0 +1,526 @@
+"""The command line: what it accepts, refuses, prints and leaves behind."""
+
+import io
+import json
+import os
+import re
+import signal
+import subprocess
+import sys
+import threading
+import time
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+from rich.console import Console
+
+import rarebooth
+from rarebooth.cli import console, flags, run
+from rarebooth.cli import job as screen
+from rarebooth.cli.pace import Pace
+from rarebooth.errors import SettingsError
+
+QUICK = [
+    *("--steps", "4", "--token-steps", "3", "--token-batch", "1", "--lr", "1e-4"),
+    *("--checkpoint-every", "2", "--save-state-every", "2", "--previews", "none"),
+]
+SHEET = ["--previews", "sheet"]
+
+
+@pytest.fixture(scope="module")
+def base(tmp_path_factory) -> Path:
+    from tiny import build_folder
+
+    return build_folder(tmp_path_factory.mktemp("bases") / "tiny")
+
+
+@pytest.fixture(scope="module")
+def photos(tmp_path_factory) -> Path:
+    folder = tmp_path_factory.mktemp("somebody") / "pets"
+    folder.mkdir()
+    dice = np.random.default_rng(0)
+    for number in range(3):
+        pixels = dice.integers(0, 255, (64, 72, 3), dtype=np.uint8)
+        Image.fromarray(pixels).save(folder / f"{number}.png")
+    (folder / "broken.jpg").write_bytes(b"\xff\xd8\xffnothing more")
+    (folder / "notes.txt").write_text("the dog is called [bold]Rex", encoding="utf-8")
+    return folder
+
+
+@pytest.fixture(autouse=True)
+def place(tmp_path, monkeypatch) -> Path:
+    """Every test works in a folder of its own, without settings from outside."""
+    monkeypatch.chdir(tmp_path)
+    for name in [name for name in os.environ if name.startswith("RAREBOOTH_")]:
+        monkeypatch.delenv(name)
+    return tmp_path
+
+
+@pytest.fixture(scope="module")
+def finished(base, photos, tmp_path_factory) -> Path:
+    """A finished run of the quick settings."""
+    folder = tmp_path_factory.mktemp("finished") / "run"
+    assert run(train(photos, base, "--out", str(folder), *QUICK)) == 0
+    return folder
+
+
+@pytest.fixture
+def quick_drawing(monkeypatch) -> None:
+    """Previews in two sampler steps: enough for a random model."""
+    from rarebooth import plan
+
+    preset_for = plan.preset_for
+
+    def quick(name):
+        preset = preset_for(name)
+        return replace(preset, draw=replace(preset.draw, sampler_steps=2))
+
+    monkeypatch.setattr(plan, "preset_for", quick)
+
+
+def train(photos: Path, base: Path, *more: str) -> list[str]:
+    return ["train", str(photos), "--noun", "dog", "--base", str(base), *more]
+
+
+def listing(folder: Path) -> set[str]:
+    return {path.relative_to(folder).as_posix() for path in folder.rglob("*")}
+
+
+def origins(printed: str) -> dict[str, tuple[str, str]]:
+    """The settings that --dry-run prints: name -> (value, origin)."""
+    rows = re.findall(r"^  (\w+) +(.+?)  +(\w.*)$", printed, re.MULTILINE)
+    return {name: (value, origin) for name, value, origin in rows}
+
+
+def test_version(capsys):
+    assert run(["--version"]) == 0
+    assert capsys.readouterr().out == f"rarebooth {rarebooth.__version__}\n"
+
+
+def test_help_lists_the_verbs_that_work(capsys):
+    assert run(["--help"]) == 0
+    printed = capsys.readouterr().out
+    assert re.findall(r"^  (\w+)  ", printed.partition("Commands:")[2], re.MULTILINE) == [
+        "train",
+        "generate",
+        "demo",
+        "doctor",
+    ]
+
+
+def test_help_of_train_lists_a_methods_settings_once_it_is_named(capsys):
+    assert run(["train", "--help"]) == 0
+    assert "--token-steps" not in capsys.readouterr().out
+    assert run(["train", "--method", "two-stage", "--help"]) == 0
+    printed = capsys.readouterr().out
+    assert "--lr, --learning_rate\n" in printed
+    assert "Updates of the adjective (stage one). Default 100.\n" in printed
+    assert "Source: paper, section 3.2" in printed
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "message"),
+    [
+        ("train --noun dog", 2, "No folder of photos was named"),
+        ("train PHOTOS more --noun dog --base BASE", 2, "One folder of photos is wanted"),
+        ("train nowhere --noun dog --base BASE", 3, "no folder of photos at nowhere"),
+        ("train EMPTY --noun dog --base BASE", 3, "is empty"),
+        ("train BROKEN --noun dog --base BASE", 3, "a.jpg: this JPEG file is damaged"),
+        ("train PHOTOS --base BASE", 2, "--noun is missing"),
+        ("train PHOTOS --noun  --base BASE", 2, "the class noun is empty"),
+        ("train PHOTOS --noun (rare)_dog --base BASE", 2, "holds a placeholder"),
+        ("train PHOTOS --noun dog", 2, "--base sd21"),
+        ("train PHOTOS --noun dog --base nobodys", 2, "unknown base 'nobodys'"),
+        ("train PHOTOS --noun dog --base EMPTY", 2, "model_index.json"),
+        ("train PHOTOS --noun dog --base BASE --method magic", 2, "known: two-stage"),
+        ("train PHOTOS --noun dog --base BASE --stepz 4", 2, "Did you mean --steps?"),
+        ("train PHOTOS --noun dog --base BASE --steps", 2, "--steps wants a value"),
+        ("train PHOTOS --noun dog --base BASE --steps many", 2, "steps (flag) is 'many'"),
+        ("train PHOTOS --noun dog --base BASE --steps 0", 2, "steps is 0; it must be at least 1"),
+        ("train PHOTOS --noun dog --base BASE --seed x", 2, "--seed"),
+        ("train PHOTOS --noun dog --base BASE --device tpu", 2, "'auto', 'cpu'"),
+        ("train PHOTOS --noun dog --base BASE --previews all", 2, "previews (flag) is 'all'"),
+        ("train PHOTOS --noun dog --base BASE --checkpoint-every 500", 2, "longer than the run"),
+        ("train PHOTOS --noun dog --base BASE --save_state_every 0", 2, "at least 1"),
+        ("train PHOTOS --noun dog --base BASE --prompt dog", 2, "must hold {}"),
+        ("train PHOTOS --noun dog --base BASE --token dog", 2, "already a word"),
+        ("train PHOTOS --noun dog --base BASE --initial-word zzz", 2, "must be one"),
+        ("train PHOTOS --noun dog --base BASE --out PHOTOS/0.png", 4, "cannot be written"),
+        ("train PHOTOS --noun dog --base BASE --out PHOTOS/0.png/run", 4, "cannot be written"),
+        ("train PHOTOS --noun dog --base BASE --config no.toml", 2, "no settings file no.toml"),
+        ("train PHOTOS --noun dog --base BASE --with_prior_preservation", 2, "without prior"),
+        ("train PHOTOS --noun dog --base BASE --class_data_dir x", 2, "without prior images"),
+        ("train PHOTOS --noun dog --base BASE --rank 4", 2, "LoRA"),
+        ("train PHOTOS --noun dog --base BASE --mixed_precision fp16", 2, "must be no or bf16"),
+        ("train PHOTOS --noun dog --base BASE --resume_from_checkpoint 40", 2, "only latest"),
+        ("generate nowhere {}", 2, "no run folder or subject file"),
+        ("generate PHOTOS/notes.txt {}", 2, "cannot be read as a subject file"),
+        ("generate PHOTOS", 2, "Missing argument"),
+        ("generate PHOTOS {} --count 0", 2, "--count is 0"),
+        ("demo --example unicorn", 2, "no example 'unicorn'"),
+        ("paint", 2, "No such command"),
+    ],
+)
+def test_what_cannot_work_is_refused_in_plain_words(
+    arguments, code, message, base, photos, place, capsys
+):
+    (place / "EMPTY").mkdir()
+    (place / "BROKEN").mkdir()
+    (place / "BROKEN" / "a.jpg").write_bytes(b"\xff\xd8\xffnothing more")
+    before = listing(place)
+    words = [
+        str(base) if word == "BASE" else word.replace("_dog", " dog").replace("PHOTOS", str(photos))
+        for word in arguments.split(" ")
+    ]
+    assert run(words) == code
+    printed = capsys.readouterr()
+    assert message in " ".join(printed.err.split())
+    assert "Traceback" not in printed.out + printed.err
+    written = listing(place) - before
+    assert all(name.startswith("runs") for name in written)
+    assert not {name for name in written if name.endswith(".safetensors")}
+
+
+def test_dry_run_says_what_would_be_done_and_writes_nothing(
+    base, photos, place, monkeypatch, capsys
+):
+    monkeypatch.setenv("RAREBOOTH_LR", "2e-6")
+    (place / "my.toml").write_text('lr = 1e-3\nseed = 7\nprompt = "a picture of {}"\n')
+    more = ["--config", "my.toml", "--token_steps=5", "--dry-run"]
+    assert run(train(photos, base, *more)) == 0
+    printed = capsys.readouterr().out
+    assert listing(place) == {"my.toml"}
+    assert "3 used: 0.png, 1.png, 2.png" in printed
+    assert "refused broken.jpg: this JPEG file is damaged" in printed
+    assert "skipped, no photos: notes.txt" in printed
+    assert "5 of the token, 400 of the denoiser" in printed
+    assert "runs/pets-two-stage: checkpoints stage-one, 200, 400" in printed
+    assert re.search(r"^disk +about [\d.]+ MB while it trains", printed, re.MULTILINE)
+    shown = origins(printed)
+    assert shown["token_steps"] == ("5", "flag")
+    assert shown["lr"] == ("2e-06", "environment")
+    assert shown["seed"] == ("7", "file")
+    assert shown["prompt"] == ("a picture of {}", "file")
+    assert shown["method"] == ("two-stage", "default")
+    assert shown["base"] == (base.name, "flag")
+    assert shown["weight_decay"] == ("0.01", "default")
+
+
+def test_disk_estimate_is_what_a_run_takes(base, photos, finished):
+    from rarebooth.api import plan
+
+    given = {"noun": "dog", "base": str(base), "steps": 4, "checkpoint_every": 2}
+    needed = screen.disk_needed(plan(photos, given))
+    # A finished run has no states any more, which are 24 of 30 bytes a weight.
+    left = sum(file.stat().st_size for file in finished.rglob("*.safetensors"))
+    assert left == pytest.approx(needed * 6 / 30, rel=0.1)
+
+
+def test_names_of_diffusers_scripts_mean_the_same_settings(base, photos, capsys):
+    ours = [
+        *("train", str(photos), "--noun", "dog", "--base", str(base), "--out", "mine"),
+        *("--lr", "1e-5", "--steps", "8", "--batch", "2", "--accumulate", "3", "--seed", "5"),
+        *("--checkpoint-every", "4", "--precision", "fp32", "--resolution", "64", "--dry-run"),
+    ]
+    theirs = [
+        *("train", "--instance_data_dir", str(photos), "--instance_prompt", "a photo of sks dog"),
+        *("--pretrained_model_name_or_path", str(base), "--output_dir=mine"),
+        *("--learning_rate=1e-5", "--max_train_steps", "8", "--train_batch_size", "2"),
+        *("--gradient_accumulation_steps", "3", "--seed", "5", "--checkpointing_steps", "4"),
+        *("--mixed_precision", "no", "--resolution", "64"),
+        *("--resume_from_checkpoint", "latest", "--dry-run"),
+    ]
+    assert run(ours) == 0
+    first = capsys.readouterr()
+    assert run(theirs) == 0
+    second = capsys.readouterr()
+    without_disk = re.compile(r"^disk .*$", re.MULTILINE)
+    assert without_disk.sub("", first.out) == without_disk.sub("", second.out)
+    assert "Took the noun 'dog'" in second.err
+
+
+@pytest.mark.parametrize(
+    ("text", "noun", "expected"),
+    [
+        ("a photo of sks dog", None, (None, "dog")),
+        ("A photo of  <cat-toy> stuffed animal", None, (None, "stuffed animal")),
+        ("a photo of sks dog", "dog", (None, "dog")),
+        ("a studio photo of {}", None, ("a studio photo of {}", None)),
+        ("a studio photo of {}", "dog", ("a studio photo of {}", None)),
+    ],
+)
+def test_instance_prompts(text, noun, expected):
+    found = flags.read_instance_prompt(text, noun)
+    assert (found.prompt, found.noun) == expected
+
+
+@pytest.mark.parametrize(
+    ("text", "noun"),
+    [
+        ("a photo of a dog", None),
+        ("a photo of sks", None),
+        ("sks dog", None),
+        ("a photo of sks dog", "cat"),
+        ("", None),
+    ],
+)
+def test_instance_prompts_that_could_mean_anything_are_refused(text, noun):
+    with pytest.raises(SettingsError, match="with --noun"):
+        flags.read_instance_prompt(text, noun)
+
+
+@pytest.mark.usefixtures("quick_drawing")
+def test_a_run_says_what_it_does_and_leaves_its_folder(base, photos, place, capsys):
+    assert run(train(photos, base, *QUICK, *SHEET)) == 0
+    printed = capsys.readouterr().out
+    assert not re.search(r"[\x00-\x09\x0b-\x1f\x7f]", printed)
+    assert 'called "(rare) dog"' in printed
+    assert "token 3/3  loss " in printed
+    assert "denoiser 4/4  loss " in printed
+    assert "wrote runs/pets-two-stage/first-picture.png" in printed
+    assert "wrote runs/pets-two-stage/checkpoints/2/subject.safetensors" in printed
+    assert "sheet    runs/pets-two-stage/contact-sheet.png" in printed
+    last = printed.splitlines()[-1]
+    assert last == (
+        f'  rarebooth generate runs/pets-two-stage "a photo of {{}} on the beach" --base {base}'
+    )
+    folder = place / "runs" / "pets-two-stage"
+    with Image.open(folder / "contact-sheet.png") as sheet:
+        assert sheet.width > 6 * 128
+    record = json.loads((folder / "run.json").read_text())
+    assert record["status"] == "finished"
+    assert record["checkpoints"] == ["stage-one", "2", "4"]
+    assert record["origin"]["lr"] == "flag"
+    assert str(base.parent) not in json.dumps(record)
+
+
+def test_a_finished_run_is_shown_again_and_not_repeated(base, photos, finished, capsys):
+    before = {file: file.stat().st_mtime_ns for file in finished.rglob("*") if file.is_file()}
+    assert run(train(photos, base, "--out", str(finished), *QUICK)) == 0
+    printed = capsys.readouterr().out
+    assert "finished already" in printed
+    assert f"subject  {finished}/subject.safetensors" in printed
+    assert before == {file: file.stat().st_mtime_ns for file in before}
+
+
+def test_other_settings_in_the_same_folder_are_refused_by_name(base, photos, finished, capsys):
+    more = ["--out", str(finished), *QUICK, "--lr", "1e-3", "--seed", "4"]
+    assert run(train(photos, base, *more)) == 2
+    message = capsys.readouterr().err
+    assert "seed: 0 -> 4; lr: 0.0001 -> 0.001" in message
+    assert "--out" in message
+
+
+def test_an_interrupted_run_continues_as_if_nothing_had_happened(
+    base, photos, place, finished, capsys
+):
+    command = train(photos, base, "--out", "run", *QUICK)
+    process = subprocess.Popen(
+        [sys.executable, "-m", "rarebooth", *command],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    watchdog = threading.Timer(120, process.kill)
+    watchdog.start()
+    assert process.stdout is not None
+    for line in process.stdout:
+        if line.startswith("token 2/3"):
+            process.send_signal(signal.SIGINT)
+            break
+    _, errors = process.communicate()
+    watchdog.cancel()
+    assert process.returncode == 130, errors
+    assert "Traceback" not in errors
+    assert "The same command continues." in errors.splitlines()[-1]
+    assert json.loads((place / "run/run.json").read_text())["status"] == "interrupted"
+
+    assert run(command) == 0
+    assert "continues the run that was begun there" in capsys.readouterr().out
+    record = json.loads((place / "run/run.json").read_text())
+    assert record["status"] == "finished"
+    assert record["resumed_from"][0]["stage"] in {"token", "denoiser"}
+    again = (place / "run/subject.safetensors").read_bytes()
+    assert again == (finished / "subject.safetensors").read_bytes()
+
+
+@pytest.mark.usefixtures("quick_drawing")
+def test_sigterm_while_the_sheet_is_drawn_ends_the_run_and_it_can_be_continued(
+    base, photos, place, monkeypatch, capsys
+):
+    from rarebooth import training
+
+    def interrupted_sheet(job):
+        signal.raise_signal(signal.SIGTERM)
+        time.sleep(5)
+        pytest.fail("the signal did not end the drawing")
+
+    before = signal.getsignal(signal.SIGTERM)
+    command = train(photos, base, "--out", "run", *QUICK, *SHEET)
+    with monkeypatch.context() as patch:
+        patch.setattr(training, "draw_sheet", interrupted_sheet)
+        assert run(command) == 130
+    assert signal.getsignal(signal.SIGTERM) == before
+    assert "The same command draws what is left." in capsys.readouterr().err
+    assert json.loads((place / "run/run.json").read_text())["status"] == "interrupted"
+    assert run(command) == 0
+    assert "denoiser" not in re.findall(r"^\w+ \d+/\d+", capsys.readouterr().out)
+    assert (place / "run/contact-sheet.png").is_file()
+
+
+def test_a_second_signal_leaves_at_once():
+    code = (
+        "import signal, time\n"
+        "from rarebooth.cli.stopper import Stopper\n"
+        "with Stopper() as stopper:\n"
+        "    signal.raise_signal(signal.SIGINT)\n"
+        "    assert stopper.is_asked()\n"
+        "    signal.raise_signal(signal.SIGTERM)\n"
+        "    time.sleep(60)\n"
+    )
+    left = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=False, timeout=120
+    )
+    assert left.returncode == 130
+    assert left.stderr.strip() == "Saving the state after this step; once more leaves at once."
+
+
+@pytest.mark.parametrize(
+    "error",
+    [MemoryError(), RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried to ...")],
+)
+def test_too_little_memory_is_advice_and_exit_code_4(
+    error, base, photos, place, monkeypatch, capsys
+):
+    from rarebooth.methods.two_stage import TwoStage
+
+    def greedy(*_):
+        raise error
+        yield
+
+    monkeypatch.setattr(TwoStage, "fit", greedy)
+    assert run(train(photos, base, "--out", "run", *QUICK)) == 4
+    message = capsys.readouterr().err
+    assert all(flag in message for flag in ("--batch 1", "--precision bf16", "--resolution"))
+    assert json.loads((place / "run/run.json").read_text())["status"] == "failed"
+
+
+def test_a_defect_of_rarebooth_is_not_dressed_up(base, photos, monkeypatch):
+    from rarebooth.methods.two_stage import TwoStage
+
+    def defective(*_):
+        raise RuntimeError("shapes cannot be multiplied")
+        yield
+
+    monkeypatch.setattr(TwoStage, "fit", defective)
+    with pytest.raises(RuntimeError, match="shapes"):
+        run(train(photos, base, "--out", "run", *QUICK))
+
+
+def test_on_a_terminal_every_stage_has_a_bar(base, photos, monkeypatch, capsys):
+    terminal = io.StringIO()
+    live = Console(file=terminal, force_terminal=True, width=100, markup=False)
+    monkeypatch.setattr(screen, "out", lambda: live)
+    monkeypatch.setattr(screen, "is_live", lambda: True)
+    assert run(train(photos, base, "--out", "run", *QUICK)) == 0
+    shown = re.sub(r"\x1b\[[\d;?]*[A-Za-z]", "", terminal.getvalue())
+    assert re.search(r"token +━+ 3/3 loss \d\.\d+", shown)
+    assert re.search(r"denoiser +━+ 4/4 loss \d\.\d+", shown)
+    assert "wrote run/checkpoints/4/subject.safetensors" in shown
+    assert terminal.getvalue().rfind("\x1b[?25h") > terminal.getvalue().rfind("\x1b[?25l")
+
+
+def test_time_left_is_said_after_a_few_steps_of_the_stage_and_follows_their_pace():
+    moments = iter([0.0, 2.0, 4.0, 6.0, 100.0, 101.0, 102.0, 103.0])
+    pace = Pace(clock=lambda: next(moments))
+    said: list[float | None] = []
+    for done in (1, 2, 3, 4):
+        pace.step("token", done, 10, 1.0)
+        said.append(pace.seconds_left)
+    for done in (11, 12, 13, 14):  # a resumed stage; the wait before it is not its pace
+        pace.step("denoiser", done, 20, 0.5)
+        said.append(pace.seconds_left)
+    assert said == [None, None, None, 12.0, None, None, None, 6.0]
+    assert pace.loss == pytest.approx(0.5)
+
+
+def test_pictures_say_how_they_were_made_and_nothing_of_this_machine(base, finished, place, capsys):
+    prompts = ["a photo of {} on the beach", "a red <rare> dog"]
+    more = ["--base", str(base), "--count", "2", "--seed", "5", "--steps", "2", "--out", "drawn"]
+    assert run(["generate", str(finished), *prompts, *more]) == 0
+    printed = capsys.readouterr()
+    paths = [place / line for line in printed.out.splitlines()]
+    assert [path.name for path in paths] == [
+        "a-photo-of-rare-dog-on-the-beach-5.png",
+        "a-photo-of-rare-dog-on-the-beach-6.png",
+        "a-red-rare-dog-5.png",
+        "a-red-rare-dog-6.png",
+    ]
+    assert printed.err == ""
+    with Image.open(paths[1]) as picture:
+        text = dict(picture.info)
+    assert text["rarebooth:prompt"] == "a photo of (rare) dog on the beach"
+    assert text["rarebooth:seed"] == "6"
+    assert text["rarebooth:base"].startswith(base.name)
+    assert re.fullmatch(r"[0-9a-f]{16}", text["rarebooth:subject"])
+    assert text["rarebooth:checkpoint"] == "4"
+    for path in paths:
+        content = path.read_bytes()
+        assert str(base.parent).encode() not in content
+        assert str(place).encode() not in content
+
+
+def test_pictures_go_into_the_run_folder_and_a_checkpoint_can_be_chosen(base, finished, capsys):
+    more = ["--base", str(base), "--steps", "1", "--checkpoint", "stage-one"]
+    assert run(["generate", str(finished), "a photo", *more]) == 0
+    printed = capsys.readouterr()
+    assert printed.out == f"{finished}/pictures/a-photo-0.png\n"
+    assert "does not name the subject" in printed.err
+    with Image.open(finished / "pictures" / "a-photo-0.png") as picture:
+        assert picture.info["rarebooth:checkpoint"] == "stage-one"
+
+
+def test_a_base_that_was_a_folder_is_asked_for(finished, capsys):
+    assert run(["generate", str(finished), "{}"]) == 2
+    assert "give that folder with --base" in capsys.readouterr().err
+
+
+def test_demo_takes_a_new_folder_each_time(base, photos, place, monkeypatch, capsys):
+    from rarebooth import bases, examples, plan
+
+    example = place / "examples" / "backpack"
+    example.mkdir(parents=True)
+    for file in photos.glob("*.png"):
+        (example / file.name).write_bytes(file.read_bytes())
+    (example / "subject.toml").write_text('noun = "backpack"\n')
+
+    def quick_preset(name):
+        assert name == "embedded"
+        steps = {"token_steps": 1, "token_batch": 1, "steps": 1}
+        train = {"previews": "none"}
+        return replace(preset_for("default"), train=train, methods={"two-stage": steps})
+
+    preset_for = plan.preset_for
+    monkeypatch.setattr(examples, "examples", lambda: place / "examples")
+    monkeypatch.setattr(plan, "preset_for", quick_preset)
+    monkeypatch.setattr(
+        plan, "open_base", lambda name, **given: bases.open_base(str(base), **given)
+    )
+    assert run(["demo"]) == 0
+    assert run(["demo"]) == 0
+    assert run(["demo", "--out", "elsewhere"]) == 0
+    assert (place / "runs/demo-1/subject.safetensors").is_file()
+    assert (place / "runs/demo-2/subject.safetensors").is_file()
+    printed = capsys.readouterr().out
+    assert printed.splitlines()[-1] == "elsewhere/contact-sheet.png"
+    assert 'called "(rare) backpack"' in printed
+
+
+@pytest.mark.parametrize(
+    ("seconds", "text"), [(0.2, "0 s"), (59.4, "59 s"), (59.6, "1 min 0 s"), (3600, "1 h 0 min")]
+)
+def test_durations(seconds, text):
+    assert console.duration(seconds) == text

@@ -1,0 +1,63 @@
+"""Commands in the documentation are commands that exist."""
+
+import re
+import shlex
+from pathlib import Path
+
+import pytest
+
+from rarebooth.cli import run
+
+ROOT = Path(__file__).parent.parent
+PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").glob("*.md"))]
+
+
+def commands(page: Path) -> list[str]:
+    """Every rarebooth command line in a page's fenced blocks, without its comment."""
+    blocks = re.findall(r"^```\w*\n(.*?)^```", page.read_text("utf-8"), re.MULTILINE | re.DOTALL)
+    lines = "\n".join(blocks).replace("\\\n", " ").splitlines()
+    found = (re.match(r"(?:\S*/)?rarebooth (.*)", line.strip()) for line in lines)
+    return [match[1] for match in found if match]
+
+
+ALL = [
+    pytest.param(command, id=f"{page.name}: {command}")
+    for page in PAGES
+    for command in commands(page)
+]
+
+
+def test_the_readme_shows_commands():
+    assert {command.split()[0] for command in commands(ROOT / "README.md")} >= {
+        "demo",
+        "train",
+        "generate",
+    }
+
+
+@pytest.mark.parametrize("command", ALL)
+def test_a_documented_command_is_understood(command, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    words = shlex.split(command, comments=True)
+    understood: list[str] = []
+    # The real command line, up to the work itself.
+    monkeypatch.setattr("rarebooth.api.plan", lambda *_, **__: _stop(understood), raising=True)
+    monkeypatch.setattr("rarebooth.api.generate", lambda *_, **__: _stop(understood), raising=True)
+    monkeypatch.setattr("rarebooth.doctor.examine", lambda: understood.append("doctor") or [])
+    if words[0] == "demo":
+        monkeypatch.setattr("rarebooth.cli.demo._noun", lambda _: "backpack")
+    try:
+        code = run(words)
+    except UnderstoodError:
+        code = 0
+    assert code == 0, capsys.readouterr().err
+    assert understood or {"--help", "--version"} & {*words}
+
+
+class UnderstoodError(Exception):
+    """The command line was read to its end."""
+
+
+def _stop(understood: list[str]) -> None:
+    understood.append("work")
+    raise UnderstoodError
