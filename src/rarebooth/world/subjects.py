@@ -1,4 +1,4 @@
-"""Subjects of the miniature world: individuals that training never draws, photographed and signed."""
+"""Subjects of the miniature world: individuals that training never draws, photographed."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -7,13 +7,14 @@ from pathlib import Path
 from PIL import Image
 from PIL.PngImagePlugin import PngInfo
 
+from rarebooth.world.draw import FIRST_SUBJECT
 from rarebooth.world.render import render
 from rarebooth.world.scene import Scene
 from rarebooth.world.signature import MINIATURE_KEY
 from rarebooth.world.traits import traits
 
-EXAMPLES_FROM = 1_000_000
-"""Instances from here on are the subjects that come with rarebooth."""
+EXAMPLES = ("backpack", "dog", "teapot")
+"""The classes of the subjects that come with rarebooth; individuals are the first that qualify."""
 
 VALIDATION_FROM = 2_000_000
 """Instances from here on are subjects for tuning; no benchmark and no example uses them."""
@@ -35,6 +36,11 @@ class Individual:
             Scene(self.toy, self.instance, place, first_shot + index)
             for index, place in enumerate(places)
         ]
+
+
+def example(toy: str) -> Individual:
+    """The individual of a class that comes with rarebooth."""
+    return find_individual(toy, FIRST_SUBJECT)
 
 
 def find_individual(toy: str, start: int) -> Individual:
