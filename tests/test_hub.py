@@ -178,6 +178,30 @@ def test_a_cached_base_needs_no_network(fake):
     assert not fake.asked
 
 
+def test_the_hubs_own_cache_is_read_as_it_lies_on_disk(repository, tmp_path, monkeypatch):
+    """With huggingface_hub itself, offline: snapshots are links to blobs, refs name commits."""
+    monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_CACHE", str(tmp_path))
+    monkeypatch.setattr(hub, "user_folder", lambda: tmp_path / "rarebooth")
+    place = tmp_path / "models--owner--model"
+    snapshot = place / "snapshots" / COMMIT
+    shutil.copytree(repository, snapshot)
+    blob = (place / "blobs" / "1234").resolve()
+    blob.parent.mkdir()
+    weights = snapshot / "unet/diffusion_pytorch_model.safetensors"
+    shutil.move(weights, blob)
+    weights.symlink_to(blob)
+    weights.with_name("diffusion_pytorch_model.fp16.safetensors").unlink()
+    (place / "refs").mkdir()
+    (place / "refs" / "main").write_text(COMMIT)
+    for revision in (None, COMMIT, "main"):
+        assert hub.find("owner/model", revision=revision).folder == snapshot
+    with pytest.raises(BaseModelError, match="offline"):
+        hub.find("owner/other")
+    blob.rename(blob.with_suffix(".incomplete"))
+    with pytest.raises(BaseModelError, match=r"incomplete.*unet/diffusion_pytorch_model"):
+        hub.find("owner/model", revision=COMMIT)
+
+
 def test_offline_and_not_cached_is_one_sentence(fake, monkeypatch):
     monkeypatch.setattr(huggingface_hub, "is_offline_mode", lambda: True)
     with pytest.raises(BaseModelError, match=r"'sd21' cannot be fetched because.*offline.*cache"):

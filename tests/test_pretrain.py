@@ -1,10 +1,15 @@
 import json
 import os
 import signal
+from typing import Any
 
 import pytest
 import torch
-from diffusers import AutoencoderKL, StableDiffusionPipeline, UNet2DConditionModel
+from diffusers.models.autoencoders.autoencoder_kl import AutoencoderKL
+from diffusers.models.unets.unet_2d_condition import UNet2DConditionModel
+from diffusers.pipelines.stable_diffusion.pipeline_stable_diffusion import (
+    StableDiffusionPipeline,
+)
 from safetensors import safe_open
 from safetensors.torch import load_file
 from transformers import CLIPTextConfig, CLIPTextModel
@@ -53,8 +58,9 @@ def render(data, numbers, count=40, size=16):
     return render_shards(data, numbers, seed=1, size=size, renderer=fake_renderer, shard_size=count)
 
 
-def tiny_autoencoder():
-    return AutoencoderKL(
+def tiny_autoencoder() -> Any:
+    build: Any = AutoencoderKL
+    return build(
         sample_size=16,
         block_out_channels=(8, 8, 8),
         down_block_types=("DownEncoderBlock2D",) * 3,
@@ -101,7 +107,7 @@ def trained(tmp_path_factory):
     return data, state
 
 
-def linear_training(file, minutes=1.0, **settings):
+def linear_training(file, minutes=1.0, **settings) -> Any:
     torch.manual_seed(0)
     return Training(file, {"net": torch.nn.Linear(2, 1)}, minutes=minutes, peak=0.1, **settings)
 
@@ -228,7 +234,7 @@ def test_freezing_the_encoder_changes_no_picture(tmp_path):
     render(tmp_path, [0])
     stock = Stock(tmp_path, "pictures")
     torch.manual_seed(3)
-    training = Training(
+    training: Any = Training(
         tmp_path / "s.safetensors", {"vae": tiny_autoencoder()}, minutes=1, peak=1e-3
     )
     vae = training.averages["vae"]
@@ -278,7 +284,7 @@ def test_a_packed_base_draws_and_speaks_the_hubs_spelling(trained, tmp_path):
     pack(trained[1], base, machine="a test", new_vae=tiny_autoencoder, new_pair=tiny_denoiser)
     with safe_open(base / "text_encoder" / "model.safetensors", framework="pt") as file:
         assert all(name.startswith("text_model.") for name in file.keys())  # noqa: SIM118
-    pipeline = StableDiffusionPipeline.from_pretrained(base)
+    pipeline: Any = StableDiffusionPipeline.from_pretrained(base)
     pipeline.set_progress_bar_config(disable=True)
     assert pipeline.safety_checker is None
     assert pipeline.scheduler.config.prediction_type == "v_prediction"
@@ -303,7 +309,7 @@ def test_a_packed_base_draws_and_speaks_the_hubs_spelling(trained, tmp_path):
 def test_a_base_can_be_trained_further(trained, tmp_path):
     data, state = trained
     base, later = tmp_path / "base", tmp_path / "later"
-    shapes = {"new_vae": tiny_autoencoder, "new_pair": tiny_denoiser}
+    shapes: Any = {"new_vae": tiny_autoencoder, "new_pair": tiny_denoiser}
     pack(state, base, machine="a test", **shapes)
     train_autoencoder(
         data, later, minutes=SECONDS / 4, batch=2, base=base, networks=tiny_autoencoder

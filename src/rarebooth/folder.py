@@ -1,6 +1,7 @@
 """A run on disk: where its files lie, and ``run.json``, which says what it is and how it went."""
 
 import json
+import shutil
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -85,6 +86,16 @@ class RunFolder:
             (self.path / "checkpoints").mkdir(parents=True, exist_ok=True)
         except OSError as error:
             raise unwritable(self.path, error) from error
+
+    def sweep(self) -> None:
+        """Remove what writes of a process that was killed have left beside their files."""
+        for pattern in (".*.part", "checkpoints/*/.*.part"):
+            for left in self.path.glob(pattern):
+                left.unlink(missing_ok=True)
+
+    def discard_state(self) -> None:
+        """Remove what a resume would need."""
+        shutil.rmtree(self.state, ignore_errors=True)
 
     def cut_steps(self, stages: tuple[str, ...], stage: str | None, done: int) -> None:
         """Drop the lines of steps that a resume will take again."""

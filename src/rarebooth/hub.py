@@ -131,8 +131,8 @@ def pipeline_kind(folder: Path, supported: Collection[str]) -> str:
     kind = read_json(folder / "model_index.json").get("_class_name")
     if kind not in supported:
         raise BaseModelError(
-            f"{folder.name!r} holds a {kind}; rarebooth can train {', '.join(sorted(supported))}. "
-            "Pick another base with --base."
+            f"{folder.resolve().name!r} holds a {kind}; rarebooth can train "
+            f"{', '.join(sorted(supported))}. Pick another base with --base."
         )
     return str(kind)
 

@@ -16,7 +16,6 @@ from rarebooth.run import Step
 from rarebooth.settings import Resolved, differences, preset_for, resolve
 from rarebooth.subject import Subject, read_folder
 
-
 SMALLEST = 1
 """Side in pixels at which photos are read only to see whether they can be."""
 
@@ -98,7 +97,7 @@ def plan(
 
 def _base_name(asked: str) -> str:
     """A base as a record may name it: a folder by its name alone."""
-    folder = Path(asked).expanduser()
+    folder = Path(asked)
     return folder.resolve().name if asked != "embedded" and folder.is_dir() else asked
 
 

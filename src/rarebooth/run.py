@@ -101,7 +101,9 @@ class Run:
 
     seed: int
     resume: State | None = None
-    finished: dict[str, dict[str, Tensor]] = field(default_factory=dict[str, dict[str, Tensor]])
+    finished: dict[str, Mapping[str, Tensor]] = field(
+        default_factory=dict[str, Mapping[str, Tensor]]
+    )
 
     def train(
         self,
@@ -155,16 +157,17 @@ class Run:
 
             def state(done: int = done) -> State:
                 slots = _optimiser_tensors(optimiser, weights)
-                return State(stage, done, dict(self.finished), _copies(weights), slots)
+                finished = {name: _copies(tensors) for name, tensors in self.finished.items()}
+                return State(stage, done, finished, _copies(weights), slots)
 
             yield Step(stage, done, recipe.steps, mean_loss, batch, snapshot, state)
         self._finish(stage, weights)
 
     def _finish(self, stage: str, weights: Mapping[str, Tensor]) -> None:
-        """Freeze a stage's tensors, and keep their values for a resume in a later stage."""
+        """Freeze a stage's tensors, and remember them for a resume in a later stage."""
         for tensor in weights.values():
             tensor.requires_grad_(False)
-        self.finished[stage] = _copies(weights)
+        self.finished[stage] = weights
 
 
 def _backward(loss: Callable[[Batch], Tensor], batch: Batch, pieces: int) -> Tensor:

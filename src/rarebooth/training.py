@@ -49,9 +49,11 @@ def train(
     ``stop`` answers True after a step, the state is saved and Interrupted raised.
     """
     if job.finished:
+        job.folder.discard_state()
         return job.folder
     job.folder.prepare()
     with store.lock(job.folder.path):
+        job.folder.sweep()
         record = RunRecord.begin(job)
         try:
             yield from _train(job, record, stop)
@@ -65,7 +67,7 @@ def train(
             record.end("interrupted")
             raise
         record.end("finished")
-        shutil.rmtree(job.folder.state, ignore_errors=True)
+        job.folder.discard_state()
     return job.folder
 
 

@@ -136,7 +136,7 @@ class Training:
         self._optimiser.zero_grad(set_to_none=True)
         keep = memory(self.step)
         with torch.no_grad():
-            torch._foreach_lerp_(  # pyright: ignore[reportPrivateUsage]
+            torch._foreach_lerp_(  # pyright: ignore[reportPrivateUsage, reportPrivateImportUsage]
                 list(self._averaged.values()), list(self._weights.values()), 1 - keep
             )
         value = loss.detach()
