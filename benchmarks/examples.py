@@ -1,4 +1,4 @@
-"""Score the shipped examples: learn each, draw six scenes, place their colours between floor and ceiling.
+"""Learn the shipped examples and place their colours in six scenes between floor and ceiling.
 
     python benchmarks/examples.py OUT_FOLDER [--record benchmarks/records/examples-NAME.json]
 
@@ -17,20 +17,13 @@ import numpy as np
 from rarebooth import api, artifact, prompts, sample
 from rarebooth.base import Session
 from rarebooth.examples import examples
-from rarebooth.metrics.palette import Truth, truth
+from rarebooth.metrics.palette import Truth, place_of, truth
 from rarebooth.settings import DrawSettings
 from rarebooth.tokens import fill
-from rarebooth.world.places import PLACES, load_place
 from rarebooth.world.subjects import Individual
 
 PICTURES = 4
 FIRST_SEED = 100
-
-
-def place_of(scene: str) -> str:
-    """The world's name of the place that a scene's prompt asks for."""
-    phrases = {name: load_place(name).phrases[0] for name in PLACES}
-    return next(name for name, phrase in phrases.items() if phrase and scene.endswith(phrase))
 
 
 def scored(session: Session, phrase: str, truths: dict[str, Truth], draw: DrawSettings) -> dict:

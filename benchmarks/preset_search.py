@@ -4,9 +4,9 @@
 
 Each setting is tried on every validation subject; a checkpoint is scored as training passes it. A
 setting that is already in the record is not run again, so that a killed search continues. Scores:
-``placed``, the colours of the subject in six scenes between floor (0) and ceiling (1); ``leak``, the
-same for pictures of the plain class, less what the base itself gives: how far the class has turned
-into the subject.
+``placed``, the colours of the subject in six scenes between floor (0) and ceiling (1); ``leak``,
+the same for pictures of the plain class, less what the base itself gives: how far the class has
+turned into the subject.
 """
 
 import argparse
@@ -25,25 +25,18 @@ from rarebooth import prompts, sample
 from rarebooth.base import Base, Session
 from rarebooth.bases import open_base
 from rarebooth.delta import Delta
-from rarebooth.metrics.palette import Truth, truth
 from rarebooth.methods.two_stage import TwoStage
+from rarebooth.metrics.palette import Truth, place_of, truth
 from rarebooth.run import Run
 from rarebooth.settings import preset_for
 from rarebooth.subject import Subject, read_folder
 from rarebooth.tokens import fill
-from rarebooth.world.places import PLACES, load_place
-from rarebooth.world.subjects import VALIDATION_FROM, Individual, find_individual, write_photos
+from rarebooth.world.subjects import VALIDATION_FROM, find_individual, write_photos
 
 TOYS = ("vase", "cat", "boot", "clock")
 PICTURES = 2
 CLASS_PICTURES = 8
 FIRST_SEED = 500
-
-
-def place_of(scene: str) -> str:
-    """The world's name of the place that a scene's prompt asks for."""
-    phrases = {name: load_place(name).phrases[0] for name in PLACES}
-    return next(name for name, phrase in phrases.items() if phrase and scene.endswith(phrase))
 
 
 def pictures(session: Session, templates: list[str], phrase: str, count: int) -> np.ndarray:
@@ -71,8 +64,10 @@ def placed(drawn: np.ndarray, truths: Mapping[str, Truth], count: int) -> float:
     return float(np.mean(values))
 
 
-def scores(base: Base, delta: Delta | None, noun: str, truths: Mapping[str, Truth]) -> dict[str, float]:
-    """``placed`` in six scenes and for the plain class, with a subject worn or with the base alone."""
+def scores(
+    base: Base, delta: Delta | None, noun: str, truths: Mapping[str, Truth]
+) -> dict[str, float]:
+    """``placed`` in six scenes and for the plain class, wearing a subject or the base alone."""
     with Session(base) as session:
         if delta is not None:
             session.wear(delta)
@@ -85,7 +80,11 @@ def scores(base: Base, delta: Delta | None, noun: str, truths: Mapping[str, Trut
 
 
 def try_setting(
-    base: Base, subject: Subject, truths: Mapping[str, Truth], setting: Mapping[str, Any], every: int
+    base: Base,
+    subject: Subject,
+    truths: Mapping[str, Truth],
+    setting: Mapping[str, Any],
+    every: int,
 ) -> dict[str, dict[str, float]]:
     """Train one subject with one setting and score it every so many steps."""
     method = replace(TwoStage(), **setting)

@@ -92,9 +92,7 @@ def test_a_subject_is_read_as_it_was_written(
 def test_the_file_follows_from_its_inputs_alone(tmp_path):
     delta = make_delta()
     paths = [tmp_path / "one.safetensors", tmp_path / "another" / "two.safetensors"]
-    shuffled = Delta(
-        delta.phrases, dict(delta.tokens), dict(reversed(list(delta.weights.items())))
-    )
+    shuffled = Delta(delta.phrases, dict(delta.tokens), dict(reversed(list(delta.weights.items()))))
     settings_shuffled = dict(reversed(list(HEADER.settings.items())))
     artifact.save(paths[0], delta, HEADER)
     artifact.save(paths[1], shuffled, replace(HEADER, settings=settings_shuffled))

@@ -5,12 +5,12 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
-from toy_base import ToyBase
 
 from rarebooth.base import Batch
 from rarebooth.delta import Delta
 from rarebooth.errors import DivergedError
 from rarebooth.run import Recipe, Run, draw_batch, generator_for
+from toy_base import ToyBase
 
 RECIPE = Recipe(
     lr=0.05, steps=6, weight_decay=0.2, clip=0.5, betas=(0.6, 0.8), eps=0.03, accumulate=1
@@ -281,9 +281,7 @@ def two_stages(run, weights):
 @pytest.mark.parametrize("stop", [("one", 1), ("one", 6), ("two", 1), ("two", 5), ("two", 6)])
 def test_a_run_continues_from_its_state_bit_for_bit(stop):
     straight = start()
-    states = {
-        (step.stage, step.done): step.state() for step in two_stages(Run(3), straight)
-    }
+    states = {(step.stage, step.done): step.state() for step in two_stages(Run(3), straight)}
     resumed = start()
     steps = list(two_stages(Run(3, states[stop]), resumed))
     places = [("one", done) for done in range(1, 7)] + [("two", done) for done in range(1, 7)]
@@ -292,7 +290,9 @@ def test_a_run_continues_from_its_state_bit_for_bit(stop):
     if steps:
         last, expected = steps[-1].state(), states["two", 6]
         assert last.optimiser.keys() == expected.optimiser.keys()
-        assert all(torch.equal(last.optimiser[key], expected.optimiser[key]) for key in last.optimiser)
+        assert all(
+            torch.equal(last.optimiser[key], expected.optimiser[key]) for key in last.optimiser
+        )
         assert torch.equal(last.finished["one"]["vector"], straight["vector"])
 
 
@@ -300,9 +300,7 @@ def test_a_state_stays_as_it_was_when_training_goes_on():
     weights = start()
     steps = Run(3).train("stage", weights, RECIPE, draw, loss_of(weights), nothing_learnt)
     state = next(steps).state()
-    kept = {
-        name: tensor.clone() for name, tensor in {**state.weights, **state.optimiser}.items()
-    }
+    kept = {name: tensor.clone() for name, tensor in {**state.weights, **state.optimiser}.items()}
     list(steps)
     now = {**state.weights, **state.optimiser}
     assert all(torch.equal(kept[name], now[name]) for name in kept)

@@ -8,11 +8,11 @@ import torch
 from diffusers.pipelines.stable_diffusion.pipeline_stable_diffusion import StableDiffusionPipeline
 from diffusers.schedulers.scheduling_ddim import DDIMScheduler
 from diffusers.schedulers.scheduling_dpmsolver_multistep import DPMSolverMultistepScheduler
-from toy_base import ToyBase
 
 from rarebooth import sample
 from rarebooth.base import Session
 from rarebooth.errors import SettingsError
+from toy_base import ToyBase
 
 PROMPTS = ("a photo of dog", "red cat on the beach", "a toy")
 SEEDS = (7, 8, 7)
@@ -56,9 +56,7 @@ def pipeline(tiny_folder):
     ("sampler", "steps", "guidance"),
     [("ddim", 50, 7.5), ("ddim", 7, 1.0), ("dpm++", 12, 7.5), ("dpm++", 5, 1.0)],
 )
-def test_pictures_are_those_of_diffusers(
-    tiny_base, pipeline, prediction, sampler, steps, guidance
-):
+def test_pictures_are_those_of_diffusers(tiny_base, pipeline, prediction, sampler, steps, guidance):
     base, pipe = tiny_base(prediction), pipeline(prediction)
     pipe.scheduler = reference_scheduler(sampler, base.scheduler_config)
     expected = pipe(

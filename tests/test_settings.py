@@ -46,7 +46,9 @@ VALUES = {
 )
 def test_the_first_layer_that_says_something_wins(key, present):
     layers = {name: {key: VALUES[key][name]} if name in present else {} for name in LAYERS[:4]}
-    place = {"methods": layers["preset trial"]} if key == "lr" else {"train": layers["preset trial"]}
+    place = (
+        {"methods": layers["preset trial"]} if key == "lr" else {"train": layers["preset trial"]}
+    )
     decided = decide(layers["flag"], layers["environment"], layers["file"], preset(**place))
     winner = next((name for name in LAYERS if name in present), "default")
     default = {"lr": 5e-6, "seed": 0}[key]

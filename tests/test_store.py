@@ -11,9 +11,9 @@ import time
 
 import pytest
 import torch
-from faults import Died, faults, operations
 from safetensors import SafetensorError
 
+from faults import Died, faults, operations
 from rarebooth import store
 from rarebooth.errors import ResourceError, SettingsError
 from rarebooth.run import State
@@ -268,7 +268,9 @@ def test_a_failed_write_leaves_the_old_file_and_nothing_beside(tmp_path):
 def test_a_folder_that_is_a_file_is_named(tmp_path):
     (tmp_path / "file").write_text("")
     for path in (tmp_path / "file" / "a.json", tmp_path / "file" / "deep" / "a.json"):
-        with pytest.raises(ResourceError, match=r"a\.json cannot be written into .*--out") as caught:
+        with pytest.raises(
+            ResourceError, match=r"a\.json cannot be written into .*--out"
+        ) as caught:
             store.write_json(path, {})
         assert caught.value.exit_code == 4
     with pytest.raises(ResourceError):

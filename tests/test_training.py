@@ -9,16 +9,16 @@ from pathlib import Path
 
 import pytest
 import torch
-from faults import Died, faults, operations
 from PIL import Image
-from tiny import build_folder
-from toy_base import ToyBase, toy_subject
 
+from faults import Died, faults, operations
 from rarebooth import artifact, store, training
 from rarebooth import plan as plan_module
 from rarebooth.errors import ArtifactError, DivergedError, ResourceError, SettingsError
 from rarebooth.folder import RunFolder, subject_file
 from rarebooth.plan import Plan, plan
+from tiny import build_folder
+from toy_base import ToyBase, toy_subject
 
 SMALL = {
     "noun": "dog",
@@ -220,9 +220,7 @@ def spoil(monkeypatch, base, call):
 
 
 @pytest.mark.parametrize("call", [2, 8])
-def test_a_diverged_run_keeps_its_last_checkpoint_and_state(
-    job, toy, tmp_path, monkeypatch, call
-):
+def test_a_diverged_run_keeps_its_last_checkpoint_and_state(job, toy, tmp_path, monkeypatch, call):
     finish(job("straight"))
     stage, step = PLACES[call - 1]
     with monkeypatch.context() as patch:

@@ -5,13 +5,13 @@ from dataclasses import fields, replace
 import pytest
 import torch
 from diffusers.schedulers.scheduling_ddpm import DDPMScheduler
-from tiny import build_folder
-from toy_base import ToyBase, toy_subject
 
 from rarebooth.base import Session
 from rarebooth.bases import open_base
 from rarebooth.methods.two_stage import TwoStage
 from rarebooth.run import Run, draw_batch, generator_for
+from tiny import build_folder
+from toy_base import ToyBase, toy_subject
 
 SMALL = TwoStage(token_steps=4, token_lr=0.05, steps=3, lr=1e-3, batch=2)
 

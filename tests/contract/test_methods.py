@@ -9,7 +9,6 @@ from itertools import pairwise
 
 import pytest
 import torch
-from toy_base import toy_subject
 
 from rarebooth import artifact, sample, store
 from rarebooth.artifact import Header
@@ -20,6 +19,7 @@ from rarebooth.method import Method
 from rarebooth.methods import TABLE, find
 from rarebooth.run import Run, draw_batch, generator_for
 from rarebooth.settings import method_settings
+from toy_base import toy_subject
 
 PARTS = ("denoiser", "text")
 OTHER = {"token": "(odd)", "initial_word": "red", "prompt": "a toy of {}"}
@@ -250,9 +250,7 @@ def test_the_same_seed_learns_the_same_and_another_does_not(name, tiny_base):
     assert not same(one, fit(small(name), base, seed=5))
 
 
-STOPS = [
-    (name, stage, done) for name in TABLE for stage in find(name).stages for done in (1, 3)
-]
+STOPS = [(name, stage, done) for name in TABLE for stage in find(name).stages for done in (1, 3)]
 
 
 @pytest.mark.parametrize(("name", "stage", "done"), STOPS)

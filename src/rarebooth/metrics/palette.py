@@ -1,15 +1,16 @@
 """How much of a miniature subject's colours a picture shows where the toy should stand.
 
 The world can render the true subject in the prompted scene, so a picture is placed between a floor,
-other individuals of the class, and a ceiling, the same individual photographed again. Histograms are
-weighed by the chance that a pixel belongs to the toy, from the masks of the true renders; a picture
-needs no mask of its own, and all three are measured alike.
+other individuals of the class, and a ceiling, the same individual photographed again. Histograms
+are weighed by the chance that a pixel belongs to the toy, from the masks of the true renders; a
+picture needs no mask of its own, and all three are measured alike.
 """
 
 from dataclasses import dataclass
 
 import numpy as np
 
+from rarebooth.world.places import PLACES, load_place
 from rarebooth.world.render import render
 from rarebooth.world.scene import Scene
 from rarebooth.world.subjects import Individual
@@ -22,6 +23,9 @@ RENDERS = 16
 
 TRUTH_SHOTS = 5_000_000
 """Shots from here on are for measuring; photos of a subject use others."""
+
+PLAIN = "studio"
+"""Where a toy stands when a prompt names no place."""
 
 OTHERS_FROM = 3_000_000
 """Other individuals of the class are numbered from here on."""
@@ -47,6 +51,14 @@ class Truth:
     def placed(self, overlap: float) -> float:
         """Where an overlap lies between the floor (0) and the ceiling (1)."""
         return (overlap - self.floor) / (self.ceiling - self.floor)
+
+
+def place_of(prompt: str) -> str:
+    """The world's name of the place that a prompt ends with; "studio" where it names none."""
+    phrases = {name: load_place(name).phrases[0] for name in PLACES}
+    return next(
+        (name for name, words in phrases.items() if words and prompt.endswith(words)), PLAIN
+    )
 
 
 def truth(individual: Individual, place: str, size: int) -> Truth:
