@@ -1,4 +1,4 @@
-"""A disk that fails: at its n-th write, half-way, with an error or with the death of the process."""
+"""A disk that fails at its n-th write, half-way, with an error or with the process's death."""
 
 import os
 from contextlib import contextmanager
@@ -53,7 +53,7 @@ class Faults:
 
 
 @contextmanager
-def faults(at, error=Died):
+def faults(at: int, error: Exception | type[Died] = Died):
     with pytest.MonkeyPatch.context() as monkeypatch:
         yield Faults(monkeypatch, at, error)
 

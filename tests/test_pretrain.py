@@ -281,7 +281,14 @@ def test_latents_of_another_encoder_are_refused(trained, tmp_path):
 
 def test_a_packed_base_draws_and_speaks_the_hubs_spelling(trained, tmp_path):
     base = tmp_path / "base"
-    pack(trained[1], base, machine="a test", new_vae=tiny_autoencoder, new_pair=tiny_denoiser)
+    pack(
+        trained[1],
+        base,
+        version="test-1",
+        machine="a test",
+        new_vae=tiny_autoencoder,
+        new_pair=tiny_denoiser,
+    )
     with safe_open(base / "text_encoder" / "model.safetensors", framework="pt") as file:
         assert all(name.startswith("text_model.") for name in file.keys())  # noqa: SIM118
     pipeline: Any = StableDiffusionPipeline.from_pretrained(base)
@@ -310,13 +317,13 @@ def test_a_base_can_be_trained_further(trained, tmp_path):
     data, state = trained
     base, later = tmp_path / "base", tmp_path / "later"
     shapes: Any = {"new_vae": tiny_autoencoder, "new_pair": tiny_denoiser}
-    pack(state, base, machine="a test", **shapes)
+    pack(state, base, version="test-1", machine="a test", **shapes)
     train_autoencoder(
         data, later, minutes=SECONDS / 4, batch=2, base=base, networks=tiny_autoencoder
     )
     train_denoiser(data, later, minutes=SECONDS / 4, batch=2, base=base, networks=tiny_denoiser)
     assert read_progress(later / "autoencoder.safetensors")["notes"][FROZEN] == 0
-    pack(later, tmp_path / "better", machine="a test", **shapes)
+    pack(later, tmp_path / "better", version="test-1", machine="a test", **shapes)
     first, second = (
         json.loads((folder / "recipe.json").read_text()) for folder in (base, tmp_path / "better")
     )
@@ -338,6 +345,7 @@ def test_what_does_not_belong_together_is_not_packed(trained, tmp_path):
         pack(
             tmp_path / "state",
             tmp_path / "base",
+            version="test-1",
             machine="a test",
             new_vae=tiny_autoencoder,
             new_pair=tiny_denoiser,

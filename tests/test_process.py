@@ -1,6 +1,6 @@
 """The noising process: inverse to itself, and the same arithmetic as diffusers'."""
 
-from typing import cast, get_args
+from typing import Any, cast, get_args
 
 import pytest
 import torch
@@ -14,7 +14,7 @@ from rarebooth.process import Prediction, Process, scaled_linear
 predictions = pytest.mark.parametrize("prediction", get_args(Prediction))
 
 
-def ddpm(prediction):
+def ddpm(prediction) -> Any:
     return DDPMScheduler(
         beta_start=0.00085,
         beta_end=0.012,
@@ -85,5 +85,5 @@ def test_schedule_keeps_the_ends_that_stable_diffusion_has():
 
 
 def test_another_kind_of_prediction_is_refused_by_name():
-    with pytest.raises(BaseModelError, match="'sample'.*epsilon or v_prediction"):
+    with pytest.raises(BaseModelError, match=r"'sample'.*epsilon or v_prediction"):
         Process(scaled_linear(), cast(Prediction, "sample"))

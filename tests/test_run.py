@@ -1,6 +1,7 @@
 """The training loop: AdamW as written by hand, randomness by position, resume, divergence."""
 
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -169,7 +170,7 @@ def test_steps_say_where_they_are_and_what_was_drawn():
     assert all(not weight.requires_grad for weight in weights.values())
 
 
-GOLDEN = {
+GOLDEN: dict[tuple[int, str, int], list[int]] = {
     (0, "token", 1): [569, 562, 295, 798],
     (0, "denoiser", 1): [372, 981, 504, 284],
     (1, "token", 1): [420, 140, 998, 751],
@@ -188,7 +189,7 @@ def test_randomness_follows_from_the_position_and_never_changes(position):
 
 
 def test_positions_do_not_run_into_each_other():
-    positions = [(1, "a", 11), (1, "a1", 1), (11, "a", 1), (1, "a", 1, 1), (-1, "a", 1)]
+    positions: list[Any] = [(1, "a", 11), (1, "a1", 1), (11, "a", 1), (1, "a", 1, 1), (-1, "a", 1)]
     seeds = {generator_for(*position).initial_seed() for position in positions}
     assert len(seeds) == len(positions)
 
@@ -246,12 +247,12 @@ def test_a_loss_that_is_not_finite_stops_before_the_update(bad, at):
     def spoilt(batch):
         return loss(batch) * (bad if done + 1 == at else 1.0)
 
-    before = {}
+    steps = Run(0).train("second", weights, RECIPE, draw, spoilt, nothing_learnt)
+    for _ in range(at - 1):
+        done = next(steps).done
+    before = {name: weight.detach().clone() for name, weight in weights.items()}
     with pytest.raises(DivergedError, match=rf"step {at} of stage 'second'.*0\.05") as caught:
-        before = {name: weight.detach().clone() for name, weight in weights.items()}
-        for step in Run(0).train("second", weights, RECIPE, draw, spoilt, nothing_learnt):
-            done = step.done
-            before = {name: weight.detach().clone() for name, weight in weights.items()}
+        next(steps)
     assert done == at - 1
     assert caught.value.exit_code == 5
     assert all(torch.equal(weights[name], before[name]) for name in weights)

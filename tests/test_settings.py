@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass, fields
 from itertools import combinations
+from typing import Any
 
 import pytest
 
@@ -27,7 +28,7 @@ def preset(train=None, methods=None):
     return Preset("trial", "a record", train or {}, DrawSettings(), {"two-stage": methods or {}})
 
 
-def decide(flags=None, environment=None, file=None, given=None):
+def decide(flags=None, environment=None, file=None, given=None) -> Any:
     return resolve(
         KIND, {**NEEDED, **(flags or {})}, environment or {}, file or {}, given or preset()
     )

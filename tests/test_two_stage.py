@@ -1,6 +1,8 @@
 """The two-stage method against its paper's recipe, written out as a plain loop."""
 
 from dataclasses import fields, replace
+from itertools import pairwise
+from typing import Any
 
 import pytest
 import torch
@@ -48,7 +50,7 @@ def test_it_is_the_plain_loop_of_the_paper(prediction, tmp_path):
     method = replace(SMALL, clip=0.3, weight_decay=0.1, accumulate=2)
     ours = learn(method, base, seed=6)
 
-    scheduler = DDPMScheduler.from_config(base.scheduler_config)
+    scheduler: Any = DDPMScheduler.from_config(dict(base.scheduler_config))
     posterior = base.posterior(toy_subject(base.size).images)
     vector = base.word("rare").requires_grad_()
 
@@ -118,7 +120,7 @@ def test_stage_one_moves_one_vector_and_stage_two_leaves_it_alone(tiny_base):
 
     learn(SMALL, base, watch=watch)
     token = vectors["token"]
-    assert not any(torch.equal(one, other) for one, other in zip(token, token[1:], strict=False))
+    assert not any(torch.equal(one, other) for one, other in pairwise(token))
     assert all(torch.equal(vector, token[-1]) for vector in vectors["denoiser"])
 
 

@@ -151,8 +151,8 @@ class Session(AbstractContextManager["Session"]):
 
     def tune(self, part: str) -> dict[str, nn.Parameter]:
         """Make all weights of a part trainable, fp32; keyed "part.parameter"."""
-        self._touched.add(part)
         module = self.base.part(part)
+        self._touched.add(part)
         module.requires_grad_(True)
         return {f"{part}.{name}": parameter for name, parameter in module.named_parameters()}
 
@@ -176,8 +176,8 @@ class Session(AbstractContextManager["Session"]):
             self.base.check_token(token)
         for name, change in delta.weights.items():
             part, _, parameter = name.partition(".")
-            self._touched.add(part)
             weight = self._weight(part, parameter, change)
+            self._touched.add(part)
             with torch.no_grad():
                 original = self.base.original(part)(parameter).float()
                 weight.copy_(original + change.expand())

@@ -167,7 +167,7 @@ class Stop(Exception):
 @pytest.mark.parametrize("how", ["closed", "reader fails", "diverged", "abandoned"])
 def test_the_base_is_given_back_after_an_abort(name, stage, how, tiny_base, monkeypatch):
     base = tiny_base()
-    before = content(base)
+    before, whole = content(base), base.denoise
     reached = []
 
     def run():
@@ -184,11 +184,11 @@ def test_the_base_is_given_back_after_an_abort(name, stage, how, tiny_base, monk
                     raise Stop
                 if how == "abandoned":
                     return
-                whole = base.denoise
                 monkeypatch.setattr(base, "denoise", lambda *given: whole(*given) * torch.nan)
 
     if how == "reader fails":
-        pytest.raises(Stop, run)
+        with pytest.raises(Stop):
+            run()
     elif how == "diverged":
         with pytest.raises(DivergedError, match=f"step 3 of stage {stage!r}"):
             run()
@@ -267,6 +267,7 @@ def test_a_run_continues_bit_for_bit_from_disk(name, stage, done, tiny_base, tmp
     reached = len(states)
     loaded, damaged = store.load_state(tmp_path)
     assert damaged == []
+    assert loaded is not None
     assert (loaded.stage, loaded.done) == (stage, done)
     resumed = fit(small(name), base, seed=2, resume=loaded, watch=watch)
     assert same(straight, resumed)

@@ -77,7 +77,7 @@ def _denoiser(given: argparse.Namespace) -> None:
 def _pack(given: argparse.Namespace) -> None:
     from rarebooth.pretrain.packing import pack
 
-    pack(given.state, given.out, machine=given.machine)
+    pack(given.state, given.out, version=given.version, machine=given.machine)
 
 
 def _samples(given: argparse.Namespace) -> None:
@@ -131,6 +131,7 @@ def _parser() -> argparse.ArgumentParser:
     stage = stages.add_parser("pack", parents=[common], help="write the base folder")
     stage.add_argument("--state", type=Path, required=True)
     stage.add_argument("--out", type=Path, required=True)
+    stage.add_argument("--version", required=True, help='like "embedded-1"')
     stage.add_argument("--machine", required=True, help="what it was trained on, in words")
 
     stage = stages.add_parser("samples", parents=[common], help="draw a sheet of samples")

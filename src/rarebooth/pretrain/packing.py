@@ -41,13 +41,15 @@ def pack(
     state: Path,
     out: Path,
     *,
+    version: str,
     machine: str,
     new_vae: Callable[[], Autoencoder] = new_autoencoder,
     new_pair: Callable[[Vocabulary], Denoiser] = new_denoiser,
 ) -> None:
     """Write the averaged weights of a state to ``out`` as a diffusers folder in float16.
 
-    ``machine``: what it was trained on, in words, for the recipe.
+    ``version``: what this base is called ("embedded-1"). ``machine``: what it was trained on, in
+    words, for the recipe.
 
     Raises:
         ResourceError: autoencoder and denoiser do not belong together.
@@ -71,7 +73,9 @@ def pack(
     shutil.rmtree(beside, ignore_errors=True)
     _write(beside, vae, unet, text_encoder, state / denoiser.TOKENIZER)
     networks = {"vae": vae, "unet": unet, "text_encoder": text_encoder}
-    write_json(beside / recipe.FILE, _recipe(files, progress, networks, machine))
+    write_json(
+        beside / recipe.FILE, {"version": version, **_recipe(files, progress, networks, machine)}
+    )
     shutil.rmtree(out, ignore_errors=True)
     beside.replace(out)
 
