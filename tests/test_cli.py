@@ -22,6 +22,7 @@ from rarebooth.cli import console, flags, run
 from rarebooth.cli import job as screen
 from rarebooth.cli.pace import Pace
 from rarebooth.errors import SettingsError
+from rarebooth.settings import preset_for
 
 QUICK = [
     *("--steps", "4", "--token-steps", "3", "--token-batch", "1", "--lr", "1e-4"),
@@ -126,14 +127,22 @@ def test_help_of_train_lists_a_methods_settings_once_it_is_named(capsys):
     [
         ("train --noun dog", 2, "No folder of photos was named"),
         ("train PHOTOS more --noun dog --base BASE", 2, "One folder of photos is wanted"),
-        ("train nowhere --noun dog --base BASE", 3, "no folder of photos at nowhere"),
+        ("train nowhere --noun dog --base BASE", 3, "no folder 'nowhere'"),
         ("train EMPTY --noun dog --base BASE", 3, "is empty"),
         ("train BROKEN --noun dog --base BASE", 3, "a.jpg: this JPEG file is damaged"),
+        ("train nowhere --noun dog", 3, "no folder 'nowhere'"),
+        ("train EMPTY --noun dog", 3, "is empty"),
+        ("train BROKEN --noun dog", 3, "a.jpg: this JPEG file is damaged"),
         ("train PHOTOS --base BASE", 2, "--noun is missing"),
         ("train PHOTOS --noun  --base BASE", 2, "the class noun is empty"),
         ("train PHOTOS --noun (rare)_dog --base BASE", 2, "holds a placeholder"),
+        ("train PHOTOS --noun (sks)_dog --token (SKS) --base BASE", 2, "the word that is to be"),
+        ("train PHOTOS --noun dog --token do --base BASE", 2, "'dog' holds 'do'"),
+        ("train PHOTOS --noun dog --token <rare> --base BASE", 2, "--token '(rare)'"),
+        ("train PHOTOS --noun dog --prompt {}_(rare)_{} --base BASE", 2, "3 times once it is fill"),
         ("train PHOTOS --noun dog", 2, "--base sd21"),
-        ("train PHOTOS --noun dog --base nobodys", 2, "unknown base 'nobodys'"),
+        ("train PHOTOS --noun dog --base nobodys", 2, "Unknown base 'nobodys'"),
+        ("train PHOTOS --noun dog --base nobodys --dry-run", 2, "Unknown base 'nobodys'"),
         ("train PHOTOS --noun dog --base EMPTY", 2, "model_index.json"),
         ("train PHOTOS --noun dog --base BASE --method magic", 2, "known: two-stage"),
         ("train PHOTOS --noun dog --base BASE --stepz 4", 2, "Did you mean --steps?"),
@@ -141,21 +150,35 @@ def test_help_of_train_lists_a_methods_settings_once_it_is_named(capsys):
         ("train PHOTOS --noun dog --base BASE --steps many", 2, "steps (flag) is 'many'"),
         ("train PHOTOS --noun dog --base BASE --steps 0", 2, "steps is 0; it must be at least 1"),
         ("train PHOTOS --noun dog --base BASE --seed x", 2, "--seed"),
-        ("train PHOTOS --noun dog --base BASE --device tpu", 2, "'auto', 'cpu'"),
+        (f"train PHOTOS --noun dog --base BASE --seed {10**20}", 2, "it must be from 0 to"),
+        ("train PHOTOS --noun dog --base BASE --seed -1", 2, "seed is -1; it must be from 0"),
+        ("train PHOTOS --noun dog --base BASE --device tpu", 2, "auto, cpu, cuda, cuda:N or mps"),
+        ("train PHOTOS --noun dog --base sd21 --device tpu", 2, "device is 'tpu'"),
+        ("train PHOTOS --noun dog --base BASE --out PHOTOS", 2, "is the folder of photos"),
+        ("train PHOTOS --noun dog --base BASE --out PHOTOS/run", 2, "lies in it"),
+        ("train PHOTOS --noun dog --base BASE --out PHOTOS/0.png", 2, "lies in it"),
         ("train PHOTOS --noun dog --base BASE --previews all", 2, "previews (flag) is 'all'"),
         ("train PHOTOS --noun dog --base BASE --checkpoint-every 500", 2, "longer than the run"),
         ("train PHOTOS --noun dog --base BASE --save_state_every 0", 2, "at least 1"),
         ("train PHOTOS --noun dog --base BASE --prompt dog", 2, "must hold {}"),
-        ("train PHOTOS --noun dog --base BASE --token dog", 2, "already a word"),
+        ("train PHOTOS --noun dog --base BASE --token cat", 2, "already a word"),
         ("train PHOTOS --noun dog --base BASE --initial-word zzz", 2, "must be one"),
-        ("train PHOTOS --noun dog --base BASE --out PHOTOS/0.png", 4, "cannot be written"),
-        ("train PHOTOS --noun dog --base BASE --out PHOTOS/0.png/run", 4, "cannot be written"),
+        ("train PHOTOS --noun dog --base BASE --out FILE", 4, "cannot be written"),
+        ("train PHOTOS --noun dog --base BASE --out FILE/run", 4, "cannot be written"),
         ("train PHOTOS --noun dog --base BASE --config no.toml", 2, "no settings file no.toml"),
         ("train PHOTOS --noun dog --base BASE --with_prior_preservation", 2, "without prior"),
         ("train PHOTOS --noun dog --base BASE --class_data_dir x", 2, "without prior images"),
         ("train PHOTOS --noun dog --base BASE --rank 4", 2, "LoRA"),
         ("train PHOTOS --noun dog --base BASE --mixed_precision fp16", 2, "must be no or bf16"),
         ("train PHOTOS --noun dog --base BASE --resume_from_checkpoint 40", 2, "only latest"),
+        ("train PHOTOS --noun dog --base BASE --lr_scheduler cosine", 2, "only constant is known"),
+        ("train PHOTOS --noun dog --base BASE --lr_warmup_steps=10", 2, "only 0 is known"),
+        ("train PHOTOS --noun dog --base BASE --checkpoints_total_limit 2", 2, "every checkpoint"),
+        ("train PHOTOS --noun dog --base BASE --report_to wandb", 2, "steps.jsonl"),
+        ("train PHOTOS --noun dog --base BASE --push_to_hub", 2, "never does"),
+        ("train PHOTOS --noun dog --base BASE --train_text_encoder", 2, "leaves as it is"),
+        ("train PHOTOS --noun dog --base BASE --revision main", 2, "Give a folder with --base"),
+        (f"generate nowhere {{}} --seed {2**62} --count 2", 2, "must be from 0 to"),
         ("generate nowhere {}", 2, "no run folder or subject file"),
         ("generate PHOTOS/notes.txt {}", 2, "cannot be read as a subject file"),
         ("generate PHOTOS", 2, "Missing argument"),
@@ -167,14 +190,17 @@ def test_help_of_train_lists_a_methods_settings_once_it_is_named(capsys):
 def test_what_cannot_work_is_refused_in_plain_words(
     arguments, code, message, base, photos, place, capsys
 ):
+    kept = listing(photos)
+    (place / "FILE").write_text("")
     (place / "EMPTY").mkdir()
     (place / "BROKEN").mkdir()
     (place / "BROKEN" / "a.jpg").write_bytes(b"\xff\xd8\xffnothing more")
     before = listing(place)
-    words = [
-        str(base) if word == "BASE" else word.replace("_dog", " dog").replace("PHOTOS", str(photos))
-        for word in arguments.split(" ")
-    ]
+    places = {"BASE": str(base), "PHOTOS": str(photos)}
+    words: list[str] = []
+    for word in arguments.split(" "):
+        spaced = word if word.startswith("--") else word.replace("_", " ")
+        words.append(re.sub("BASE|PHOTOS", lambda found: places[found[0]], spaced))
     assert run(words) == code
     printed = capsys.readouterr()
     assert message in " ".join(printed.err.split())
@@ -182,6 +208,111 @@ def test_what_cannot_work_is_refused_in_plain_words(
     written = listing(place) - before
     assert all(name.startswith("runs") for name in written)
     assert not {name for name in written if name.endswith(".safetensors")}
+    assert listing(photos) == kept
+
+
+def test_the_folder_of_photos_is_not_written_to_from_inside_it(
+    base, photos, place, monkeypatch, capsys
+):
+    monkeypatch.chdir(photos)
+    kept = listing(photos)
+    assert run(["train", ".", "--noun", "dog", "--base", str(base)]) == 2
+    assert f"--out {photos.parent / 'runs' / 'pets-two-stage'}" in capsys.readouterr().err
+    assert listing(photos) == kept
+
+
+def test_dry_run_of_a_base_that_is_not_here_fetches_nothing(photos, place, monkeypatch, capsys):
+    from rarebooth import hub, plan
+
+    monkeypatch.setattr(hub, "_cached", lambda *_: None)
+    monkeypatch.setattr(plan, "open_base", lambda *_, **__: pytest.fail("the base was opened"))
+    words = ["train", str(photos), "--noun", "dog", "--base", "sd21", "--dry-run"]
+    assert run(words) == 0
+    printed = " ".join(capsys.readouterr().out.split())
+    assert "base sd21, not on this machine" in printed
+    assert "download stabilityai/stable-diffusion-2-1-base would be downloaded" in printed
+    assert "checkpoints stage-one, 200, 400" in printed
+    assert "preset default (source: the methods' papers)" in printed
+    assert not listing(place)
+
+
+def test_a_run_that_does_not_fit_on_the_disk_is_refused_before_it_begins(
+    base, photos, place, monkeypatch, capsys
+):
+    from rarebooth import plan
+
+    usage = type("Usage", (), {"free": 1_000_000})
+    monkeypatch.setattr(plan.shutil, "disk_usage", lambda _: usage)
+    assert run(train(photos, base)) == 4
+    assert "GB of disk while it trains" in capsys.readouterr().err
+    assert not listing(place)
+    assert run(train(photos, base, "--dry-run")) == 0
+    assert "keep fewer checkpoints" in capsys.readouterr().err
+
+
+def test_a_method_from_elsewhere_needs_no_setting_of_ours(base, photos, place, monkeypatch, capsys):
+    from rarebooth import cli, methods, plan
+    from rarebooth.method import Method
+
+    class Plain(Method):
+        name = "plain"
+        summary = "nothing is known about its steps"
+        changes = frozenset({"denoiser"})
+        stages = ("all",)
+
+        def fit(self, session, subjects, run):
+            raise NotImplementedError
+
+    for module in (methods, plan):
+        name = "find" if module is methods else "find_method"
+        monkeypatch.setattr(module, name, lambda _: Plain)
+    assert cli.run(train(photos, base, "--method", "plain", "--dry-run")) == 0
+    assert "as many of the all as it takes" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("content", ["{}", "[]", '{"settings": {}, "base": 1}', "7"])
+def test_a_record_of_something_else_is_refused(content, base, photos, place, capsys):
+    (place / "run").mkdir()
+    (place / "run" / "run.json").write_text(content)
+    assert run(train(photos, base, "--out", "run", *QUICK)) == 2
+    assert "Choose another folder with --out" in capsys.readouterr().err
+
+
+def test_what_does_not_change_the_result_may_change_when_a_run_continues(base, photos, place):
+    from rarebooth.api import Interrupted, plan
+    from rarebooth.api import train as go
+
+    given: dict[str, object] = {"noun": "dog", "base": str(base), "steps": 2, "token_steps": 2}
+    first = plan(photos, {**given, "previews": "none"}, out=place / "run")
+    with pytest.raises(Interrupted):
+        list(go(first, stop=lambda: True))
+    other = {"previews": "sheet", "save_state_every": 1, "device": "cpu"}
+    assert plan(photos, {**given, **other}, out=place / "run").earlier is not None
+    with pytest.raises(SettingsError, match="precision: auto -> fp32"):
+        plan(photos, {**given, "precision": "fp32"}, out=place / "run")
+
+
+@pytest.mark.parametrize("error", [MemoryError(), RuntimeError("can't allocate memory: 5 GB")])
+def test_too_little_memory_for_the_base_does_not_blame_its_files(
+    error, base, photos, monkeypatch, capsys
+):
+    from diffusers.models.unets.unet_2d_condition import UNet2DConditionModel
+
+    def fail(*_, **__):
+        raise error
+
+    monkeypatch.setattr(UNet2DConditionModel, "from_pretrained", fail)
+    assert run(train(photos, base)) == 4
+    message = capsys.readouterr().err
+    assert "memory is not enough to load the base" in message
+    assert "etch" not in message
+
+
+def test_a_prompt_that_is_cut_is_told_once(base, finished, place, capsys):
+    long = "a photo of {}" + " on the beach" * 30
+    more = ["--base", str(base), "--count", "2", "--steps", "1", "--out", "drawn"]
+    assert run(["generate", str(finished), long, *more]) == 0
+    assert capsys.readouterr().err.count("are not read") == 1
 
 
 def test_dry_run_says_what_would_be_done_and_writes_nothing(
@@ -193,7 +324,9 @@ def test_dry_run_says_what_would_be_done_and_writes_nothing(
     assert run(train(photos, base, *more)) == 0
     printed = capsys.readouterr().out
     assert listing(place) == {"my.toml"}
-    assert "3 used: 0.png, 1.png, 2.png" in printed
+    assert "3 used: 0.png (72 x 64), 1.png (72 x 64), 2.png (72 x 64)" in printed
+    assert f"preset   default (source: {preset_for('default').source})" in printed
+    assert re.search(r"^memory +[\d.]+ MB for weights", printed, re.MULTILINE)
     assert "refused broken.jpg: this JPEG file is damaged" in printed
     assert "skipped, no photos: notes.txt" in printed
     assert "5 of the token, 400 of the denoiser" in printed
@@ -213,7 +346,9 @@ def test_disk_estimate_is_what_a_run_takes(base, photos, finished):
     from rarebooth.api import plan
 
     given = {"noun": "dog", "base": str(base), "steps": 4, "checkpoint_every": 2}
-    needed = screen.disk_needed(plan(photos, given))
+    job = plan(photos, given)
+    needed = job.disk_needed
+    assert job.checkpoints == ["stage-one", "2", "4"]
     # A finished run has no states any more, which are 24 of 30 bytes a weight.
     left = sum(file.stat().st_size for file in finished.rglob("*.safetensors"))
     assert left == pytest.approx(needed * 6 / 30, rel=0.1)
@@ -231,6 +366,7 @@ def test_names_of_diffusers_scripts_mean_the_same_settings(base, photos, capsys)
         *("--learning_rate=1e-5", "--max_train_steps", "8", "--train_batch_size", "2"),
         *("--gradient_accumulation_steps", "3", "--seed", "5", "--checkpointing_steps", "4"),
         *("--mixed_precision", "no", "--resolution", "64"),
+        *("--lr_scheduler=constant", "--lr_warmup_steps=0"),
         *("--resume_from_checkpoint", "latest", "--dry-run"),
     ]
     assert run(ours) == 0
@@ -248,6 +384,7 @@ def test_names_of_diffusers_scripts_mean_the_same_settings(base, photos, capsys)
         ("a photo of sks dog", None, (None, "dog")),
         ("A photo of  <cat-toy> stuffed animal", None, (None, "stuffed animal")),
         ("a photo of sks dog", "dog", (None, "dog")),
+        ("a picture of sks dog", None, ("a picture of {}", "dog")),
         ("a studio photo of {}", None, ("a studio photo of {}", None)),
         ("a studio photo of {}", "dog", ("a studio photo of {}", None)),
     ],
@@ -438,10 +575,10 @@ def test_time_left_is_said_after_a_few_steps_of_the_stage_and_follows_their_pace
     pace = Pace(clock=lambda: next(moments))
     said: list[float | None] = []
     for done in (1, 2, 3, 4):
-        pace.step("token", done, 10, 1.0)
+        pace.step("token", done, 10, lambda: 1.0)
         said.append(pace.seconds_left)
     for done in (11, 12, 13, 14):  # a resumed stage; the wait before it is not its pace
-        pace.step("denoiser", done, 20, 0.5)
+        pace.step("denoiser", done, 20, lambda: 0.5)
         said.append(pace.seconds_left)
     assert said == [None, None, None, 12.0, None, None, None, 6.0]
     assert pace.loss == pytest.approx(0.5)
@@ -453,11 +590,11 @@ def test_pictures_say_how_they_were_made_and_nothing_of_this_machine(base, finis
     assert run(["generate", str(finished), *prompts, *more]) == 0
     printed = capsys.readouterr()
     paths = [place / line for line in printed.out.splitlines()]
-    assert [path.name for path in paths] == [
-        "a-photo-of-rare-dog-on-the-beach-5.png",
-        "a-photo-of-rare-dog-on-the-beach-6.png",
-        "a-red-rare-dog-5.png",
-        "a-red-rare-dog-6.png",
+    assert [re.sub("-[0-9a-f]{8}.png$", "", path.name) for path in paths] == [
+        "a-photo-of-rare-dog-on-the-beach-4-5",
+        "a-photo-of-rare-dog-on-the-beach-4-6",
+        "a-red-rare-dog-4-5",
+        "a-red-rare-dog-4-6",
     ]
     assert printed.err == ""
     with Image.open(paths[1]) as picture:
@@ -477,9 +614,11 @@ def test_pictures_go_into_the_run_folder_and_a_checkpoint_can_be_chosen(base, fi
     more = ["--base", str(base), "--steps", "1", "--checkpoint", "stage-one"]
     assert run(["generate", str(finished), "a photo", *more]) == 0
     printed = capsys.readouterr()
-    assert printed.out == f"{finished}/pictures/a-photo-0.png\n"
+    (path,) = map(Path, printed.out.splitlines())
+    assert path.parent == finished / "pictures"
+    assert path.name.startswith("a-photo-stage-one-0-")
     assert "does not name the subject" in printed.err
-    with Image.open(finished / "pictures" / "a-photo-0.png") as picture:
+    with Image.open(path) as picture:
         assert picture.info["rarebooth:checkpoint"] == "stage-one"
 
 

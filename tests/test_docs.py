@@ -42,6 +42,7 @@ def test_a_documented_command_is_understood(command, tmp_path, monkeypatch, caps
     understood: list[str] = []
     # The real command line, up to the work itself.
     monkeypatch.setattr("rarebooth.api.plan", lambda *_, **__: _stop(understood), raising=True)
+    monkeypatch.setattr("rarebooth.api.draft", lambda *_, **__: _stop(understood), raising=True)
     monkeypatch.setattr("rarebooth.api.generate", lambda *_, **__: _stop(understood), raising=True)
     monkeypatch.setattr("rarebooth.doctor.examine", lambda: understood.append("doctor") or [])
     if words[0] == "demo":

@@ -102,6 +102,18 @@ def test_an_old_python_is_refused(monkeypatch):
 
 def test_little_memory_and_disk_are_warnings(monkeypatch):
     monkeypatch.setattr(doctor, "_free_memory", lambda: 1e9)
-    monkeypatch.setattr(doctor.shutil, "disk_usage", lambda _: type("Usage", (), {"free": 1e9}))
+    monkeypatch.setattr(doctor.shutil, "disk_usage", lambda _: type("Usage", (), {"free": 9e8}))
     assert doctor._memory().verdict == "warn"
     assert doctor._disk().verdict == "warn"
+
+
+@pytest.mark.parametrize(("memory", "disk", "word"), [(15e9, 28e9, "not"), (17e9, 32e9, "")])
+def test_enough_for_a_rehearsal_is_not_called_enough_for_a_real_base(
+    memory, disk, word, monkeypatch
+):
+    monkeypatch.setattr(doctor, "_free_memory", lambda: memory)
+    monkeypatch.setattr(doctor.shutil, "disk_usage", lambda _: type("Usage", (), {"free": disk}))
+    for check in (doctor._memory(), doctor._disk()):
+        assert check.verdict == "ok"
+        assert f"; {word} enough for full fine-tuning".replace("  ", " ") in check.found
+    assert "26 GB while it trains" in doctor._disk().found

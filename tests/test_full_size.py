@@ -1,31 +1,25 @@
 """The default method on a random model of Stable Diffusion 2.1-base's size.
 
 Run by `make full-size`. What a trained model would learn is not shown here; that memory suffices,
-that a subject survives its file, and that the base is given back are.
+that a run is continued from its state, and that the base is given back are.
 """
 
 import gc
 import os
 import sys
 import time
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pytest
 import torch
 from diffusers.models.autoencoders.autoencoder_kl import AutoencoderKL
 from diffusers.models.unets.unet_2d_condition import UNet2DConditionModel
 from transformers import CLIPTextConfig, CLIPTextModel
 
-from rarebooth import artifact, hub, sample
-from rarebooth.artifact import Header
+from rarebooth import api, artifact, hub, sample
 from rarebooth.base import Session
-from rarebooth.bases.sd import StableDiffusion
-from rarebooth.methods.two_stage import TwoStage
-from rarebooth.run import Run
-from rarebooth.subject import read_folder
 from tiny import write_model
 
 MOST_MEMORY = 19e9  # what a machine of 24 GB has left beside a desktop
@@ -77,13 +71,13 @@ def build_sd21(folder, *, channels=(320, 640, 1280, 1280), width=1024, layers=23
     return counts
 
 
-def fit(method, session, subject):
-    steps = method.fit(session, [subject], Run(seed=0))
-    while True:
-        try:
-            next(steps)
-        except StopIteration as end:
-            return end.value
+def train(job, *, stop=False):
+    """The steps taken, to the end or until a ``stop`` after the third."""
+    taken = []
+    with suppress(api.Interrupted):
+        for step in api.train(job, stop=lambda: stop and len(taken) == 2):
+            taken.append((step.stage, step.done))
+    return taken
 
 
 @pytest.fixture
@@ -115,52 +109,49 @@ def test_sd21_is_personalised_within_19_gb(clip_tokenizer, tmp_path, monkeypatch
         folder = clip_tokenizer("!").parent
         assert build_sd21(folder) == PARAMETERS
         gc.collect()
-    with phase("load"):
-        base = StableDiffusion.load(folder, "sd21-sized", resolution=SIZE)
-    subject = read_folder(photos, "dog", SIZE)
-    prompts, seeds = ["a photo of (rare) dog on the beach"], [0]
-    method = TwoStage(token_steps=2, token_batch=1, steps=2)
+    settings = {
+        "noun": "dog",
+        "base": str(folder),
+        "resolution": SIZE,
+        "token_steps": 2,
+        "token_batch": 1,
+        "steps": 2,
+        "save_state_every": 1,
+        "previews": "none",
+    }
+    run = tmp_path / "run"
+    with phase("plan and load"):
+        job = api.plan(photos, settings, out=run)
+    base = job.base
     before = {
         name: parameter.detach().clone()
         for name, parameter in base.part("denoiser").named_parameters()
         if name.startswith(("conv_in", "mid_block.attentions"))
     }
-    with Session(base) as session:
-        with phase("train 2 + 2 steps"):
-            learnt = fit(method, session, subject)
-        assert len(learnt.weights) == sum(1 for _ in base.part("denoiser").parameters())
-        assert all(change.scale > 0 for change in learnt.weights.values())
-        with phase("draw"):
-            session.wear(learnt)
-            drawn = sample.draw(session, prompts, seeds, steps=SAMPLER_STEPS)
-    path = tmp_path / "subject.safetensors"
-    header = Header(
-        base=base.identity,
-        method=method.name,
-        settings={},
-        seed=0,
-        nouns=(subject.noun,),
-        prompt=method.prompt,
-        size=SIZE,
-        checkpoint="2",
-    )
-    with phase("save"):
-        artifact.save(path, learnt, header)
-    del learnt
-    with phase("reload and draw"), Session(base) as session:
-        found = artifact.load(path)
+    with phase("train to a state"):
+        taken = train(job, stop=True)
+        assert taken == [("token", 1), ("token", 2), ("denoiser", 1)]
+        assert sum(file.stat().st_size for file in run.glob("state/*/*")) > 10e9
+    with phase("continue to the end"):
+        assert train(job) == [("denoiser", 2)]
+    assert not (run / "state").exists()
+    with phase("load the subject and draw"), Session(base) as session:
+        found = artifact.load(run / "subject.safetensors")
         artifact.require_base(found, base.identity)
+        assert len(found.delta.weights) == sum(1 for _ in base.part("denoiser").parameters())
+        assert all(change.scale > 0 for change in found.delta.weights.values())
         session.wear(found.delta)
-        again = sample.draw(session, prompts, seeds, steps=SAMPLER_STEPS)
+        del found
+        drawn = sample.draw(session, ["a photo of (rare) dog"], [0], steps=SAMPLER_STEPS)
     assert drawn.shape == (1, SIZE, SIZE, 3)
-    assert np.array_equal(drawn, again)
     for name, tensor in before.items():
         assert torch.equal(base.part("denoiser").get_parameter(name), tensor)
+    subject = (run / "subject.safetensors").stat().st_size
     on_gpu = torch.cuda.max_memory_allocated() if base.device.type == "cuda" else 0
     with capsys.disabled():
         sys.stdout.write(
             f"\nSD 2.1-base's size on {base.device}, {SIZE} px: {peak() / 1e9:.1f} GB of memory, "
-            f"{on_gpu / 1e9:.1f} GB on the GPU, file {path.stat().st_size / 1e9:.2f} GB; "
+            f"{on_gpu / 1e9:.1f} GB on the GPU, file {subject / 1e9:.2f} GB; "
             f"seconds: {seconds}\n"
         )
     assert peak() <= MOST_MEMORY

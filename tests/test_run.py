@@ -7,10 +7,11 @@ import numpy as np
 import pytest
 import torch
 
+from rarebooth import run as run_module
 from rarebooth.base import Batch
 from rarebooth.delta import Delta
 from rarebooth.errors import DivergedError
-from rarebooth.run import Recipe, Run, draw_batch, generator_for
+from rarebooth.run import Recipe, Run, State, draw_batch, generator_for
 from toy_base import ToyBase
 
 RECIPE = Recipe(
@@ -272,6 +273,93 @@ def test_a_gradient_that_is_not_finite_stops_before_the_update(clip):
     assert all(torch.equal(weights[name], start()[name]) for name in weights)
 
 
+def on_a_gpu(monkeypatch):
+    """Makes the loop believe that its numbers lie on a GPU, where each look at one is a wait."""
+    looks = []
+    whole = run_module._Watch.look
+
+    def look(watch):
+        looks.append([done for done, _, _ in watch._unseen])
+        whole(watch)
+
+    class Far:
+        """A loss on a device of which a CPU knows only the type."""
+
+        def __init__(self, loss):
+            self.loss, self.device = loss, torch.device("cuda")
+
+        def __getattr__(self, name):
+            return getattr(self.loss, name)
+
+    backward = run_module._backward
+    monkeypatch.setattr(run_module, "_backward", lambda *given: Far(backward(*given)))
+    monkeypatch.setattr(run_module._Watch, "look", look)
+    return looks
+
+
+def test_on_a_gpu_losses_are_looked_at_in_blocks(monkeypatch):
+    looks = on_a_gpu(monkeypatch)
+    engine_steps = replace(RECIPE, steps=23)
+    weights = start()
+    for _ in Run(5).train("stage", weights, engine_steps, draw, loss_of(weights), nothing_learnt):
+        pass
+    assert looks == [[*range(1, 11)], [*range(11, 21)], [21, 22, 23]]
+
+
+@pytest.mark.parametrize("what", ["state", "snapshot", "nothing"])
+def test_on_a_gpu_the_step_that_went_wrong_is_named_before_anything_is_saved(monkeypatch, what):
+    on_a_gpu(monkeypatch)
+    weights = start()
+    whole, batches = loss_of(weights), []
+
+    def spoilt(batch):
+        batches.append(batch)
+        return whole(batch) * (torch.nan if len(batches) == 4 else 1.0)
+
+    recipe = replace(RECIPE, steps=20)
+    steps = Run(0).train("second", weights, recipe, draw, spoilt, nothing_learnt)
+
+    def save_after_seven():
+        for step in steps:
+            if step.done == 7 and what != "nothing":
+                getattr(step, what)()
+
+    with pytest.raises(DivergedError, match="step 4 of stage 'second'") as caught:
+        save_after_seven()
+    assert str(batches[3].timestep.tolist()) in str(caught.value)
+    assert len(batches) == (10 if what == "nothing" else 7)
+
+
+def test_cudnn_is_deterministic_while_a_step_is_formed_and_left_as_it_was():
+    cudnn: Any = torch.backends.cudnn
+    before, during = (cudnn.deterministic, cudnn.benchmark), []
+    weights = start()
+    whole = loss_of(weights)
+
+    def watched(batch):
+        during.append((cudnn.deterministic, cudnn.benchmark))
+        return whole(batch)
+
+    for _ in Run(0).train("only", weights, RECIPE, draw, watched, nothing_learnt):
+        assert (cudnn.deterministic, cudnn.benchmark) == before
+    assert set(during) == {(True, False)}
+
+
+def kept(state):
+    """A copy of a state, which is lent for one step only."""
+
+    def copy(tensors):
+        return {name: tensor.clone() for name, tensor in tensors.items()}
+
+    return State(
+        state.stage,
+        state.done,
+        {stage: copy(tensors) for stage, tensors in state.finished.items()},
+        copy(state.weights),
+        {slot: copy(tensors) for slot, tensors in state.optimiser.items()},
+    )
+
+
 def two_stages(run, weights):
     for stage, name in (("one", "vector"), ("two", "matrix")):
         yield from run.train(
@@ -282,7 +370,7 @@ def two_stages(run, weights):
 @pytest.mark.parametrize("stop", [("one", 1), ("one", 6), ("two", 1), ("two", 5), ("two", 6)])
 def test_a_run_continues_from_its_state_bit_for_bit(stop):
     straight = start()
-    states = {(step.stage, step.done): step.state() for step in two_stages(Run(3), straight)}
+    states = {(step.stage, step.done): kept(step.state()) for step in two_stages(Run(3), straight)}
     resumed = start()
     steps = list(two_stages(Run(3, states[stop]), resumed))
     places = [("one", done) for done in range(1, 7)] + [("two", done) for done in range(1, 7)]
@@ -290,22 +378,25 @@ def test_a_run_continues_from_its_state_bit_for_bit(stop):
     assert all(torch.equal(resumed[name], straight[name]) for name in straight)
     if steps:
         last, expected = steps[-1].state(), states["two", 6]
-        assert last.optimiser.keys() == expected.optimiser.keys()
-        assert all(
-            torch.equal(last.optimiser[key], expected.optimiser[key]) for key in last.optimiser
+        assert (
+            last.optimiser.keys() == expected.optimiser.keys() == {"step", "exp_avg", "exp_avg_sq"}
         )
+        for slot, tensors in expected.optimiser.items():
+            assert torch.equal(last.optimiser[slot]["matrix"], tensors["matrix"])
         assert torch.equal(last.finished["one"]["vector"], straight["vector"])
 
 
-def test_a_state_stays_as_it_was_when_training_goes_on():
-    weights = start()
-    steps = Run(3).train("stage", weights, RECIPE, draw, loss_of(weights), nothing_learnt)
-    state = next(steps).state()
-    kept = {name: tensor.clone() for name, tensor in {**state.weights, **state.optimiser}.items()}
-    list(steps)
-    now = {**state.weights, **state.optimiser}
-    assert all(torch.equal(kept[name], now[name]) for name in kept)
-    assert not torch.equal(state.weights["matrix"], weights["matrix"].detach())
+def test_a_state_lends_the_tensors_that_are_trained():
+    """A second copy of weights and moments would take 10 GB for a model of usual size."""
+    weights, run = start(), Run(3)
+    steps = two_stages(run, weights)
+    state = [next(steps) for _ in range(8)][-1].state()
+    assert state.weights["matrix"].data_ptr() == weights["matrix"].data_ptr()
+    assert state.finished["one"]["vector"].data_ptr() == weights["vector"].data_ptr()
+    assert not state.weights["matrix"].requires_grad
+    moments = {slot: tensors["matrix"].data_ptr() for slot, tensors in state.optimiser.items()}
+    again = next(steps).state()
+    assert moments == {slot: found["matrix"].data_ptr() for slot, found in again.optimiser.items()}
 
 
 def test_gradients_of_an_earlier_stage_do_not_reach_the_next():
@@ -328,7 +419,7 @@ def test_gradients_of_an_earlier_stage_do_not_reach_the_next():
 
 def test_a_state_continues_twice_alike():
     """A resume must not train on the state's own tensors."""
-    state = next(two_stages(Run(3), start())).state()
+    state = kept(next(two_stages(Run(3), start())).state())
     ends = []
     for _ in range(2):
         weights = start()

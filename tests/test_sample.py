@@ -11,7 +11,7 @@ from diffusers.schedulers.scheduling_dpmsolver_multistep import DPMSolverMultist
 
 from rarebooth import sample
 from rarebooth.base import Session
-from rarebooth.errors import SettingsError
+from rarebooth.errors import DivergedError, SettingsError
 from toy_base import ToyBase
 
 PROMPTS = ("a photo of dog", "red cat on the beach", "a toy")
@@ -196,7 +196,28 @@ def test_an_unknown_sampler_is_refused_and_the_known_named():
     assert caught.value.exit_code == 2
 
 
-def test_progress_counts_finished_pictures():
-    told = []
-    draw(ToyBase(), ["a"] * 19, range(19), steps=2, progress=told.append)
-    assert told == [8, 16, 19]
+def test_pictures_come_in_batches_as_they_are_drawn(monkeypatch):
+    base, asked = ToyBase(), []
+    whole = base.decode
+    monkeypatch.setattr(
+        base, "decode", lambda latents: asked.append(len(latents)) or whole(latents)
+    )
+    options: dict[str, Any] = {"sampler": "ddim", "steps": 2, "guidance": 2.0}
+    with Session(base) as session:
+        batches = sample.draw_batches(session, ["a"] * 19, range(19), **options)
+        assert asked == []
+        first = next(batches)
+        assert asked == [8]
+        together = np.concatenate([first, *batches])
+    assert asked == [8, 8, 3]
+    assert (together == draw(base, ["a"] * 19, range(19), **options)).all()
+
+
+@pytest.mark.parametrize("bad", [torch.nan, torch.inf])
+def test_numbers_that_are_not_finite_are_no_picture(monkeypatch, bad):
+    base = ToyBase()
+    whole = base.denoise
+    monkeypatch.setattr(base, "denoise", lambda *given: whole(*given) * bad)
+    with pytest.raises(DivergedError, match=r"'a photo of dog'.*--precision fp32") as caught:
+        draw(base, steps=2)
+    assert caught.value.exit_code == 5

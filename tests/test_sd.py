@@ -474,9 +474,10 @@ def test_open_base_names_a_folder_without_its_path(tiny_folder):
 @pytest.mark.parametrize(
     ("settings", "message"),
     [
-        ({"device": "tpu"}, "auto, cpu, cuda or mps"),
+        ({"device": "tpu"}, "auto, cpu, cuda, cuda:N or mps"),
         ({"precision": "fp16"}, "auto, fp32 or bf16"),
         ({"device": "cpu:1"}, "no device 'cpu:1'"),
+        ({"device": "cpu:"}, "no device 'cpu:'"),
     ],
 )
 def test_unknown_devices_and_precisions_are_settings_errors(tiny_folder, settings, message):

@@ -103,7 +103,6 @@ def test_a_preset_is_held_to_the_same_keys():
         ("steps", 1.5),
         ("steps", "many"),
         ("seed", []),
-        ("device", "tpu"),
         ("precision", "fp16"),
         ("previews", "some"),
         ("resolution", "large"),

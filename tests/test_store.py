@@ -5,9 +5,12 @@ import json
 import os
 import shutil
 import signal
+import stat
 import subprocess
 import sys
 import time
+import weakref
+from pathlib import Path
 
 import pytest
 import torch
@@ -15,26 +18,26 @@ from safetensors import SafetensorError
 
 from faults import Died, faults, operations
 from rarebooth import store
-from rarebooth.errors import ResourceError, SettingsError
+from rarebooth.errors import DivergedError, ResourceError
 from rarebooth.run import State
 
 
 def state(stage="token", done=5, seed=0):
     generator = torch.Generator().manual_seed(seed)
     weights = {"(rare)": torch.randn(1, 6, generator=generator)}
-    slots = {f"(rare)/{slot}": torch.randn(1, 6, generator=generator) for slot in ("m", "v")}
+    slots = {slot: {"(rare)": torch.randn(1, 6, generator=generator)} for slot in ("m", "v")}
     finished = {} if stage == "token" else {"token": {"(rare)": torch.ones(1, 6) * seed}}
     return State(stage, done, finished, weights, slots)
 
 
 def same(one, other):
     def flat(found):
-        finished = {
-            (stage, name): tensor
-            for stage, tensors in found.finished.items()
+        groups = {"weights": found.weights, **found.optimiser, **found.finished}
+        return {
+            (group, name): tensor
+            for group, tensors in groups.items()
             for name, tensor in tensors.items()
         }
-        return found.weights | found.optimiser | finished
 
     if one is None or (one.stage, one.done) != (other.stage, other.done):
         return False
@@ -148,7 +151,7 @@ def test_files_reach_the_disk_before_they_get_their_name(tmp_path):
         for place, (name, paths) in enumerate(recorded.log)
         if name == "replace" and paths[-1].endswith("/token-00000010")
     )
-    assert names[:renamed].count("fsync") == 4  # three of tensors and the manifest
+    assert names[:renamed].count("fsync") == 4  # the weights, two slots and the manifest
     assert names.index("write_text") > names.index("fsync")
     assert names[renamed + 1] == "fsync"  # the folder that holds the name
     assert "rmdir" in names[renamed + 2 :]  # only then the older state goes
@@ -159,7 +162,7 @@ def test_any_flipped_byte_is_noticed(tmp_path):
     store.save_state(tmp_path, written)
     folder = tmp_path / "denoiser-00000012"
     files = sorted(folder.iterdir())
-    assert len(files) == 4
+    assert len(files) == 5  # the weights, two slots, the finished stage and the manifest
     silent = 0
     for file in files:
         content = file.read_bytes()
@@ -199,7 +202,7 @@ def test_the_newest_state_is_used(tmp_path):
     assert damaged == []
 
 
-@pytest.mark.parametrize("file", ["weights", "optimiser", "finished", "manifest"])
+@pytest.mark.parametrize("file", ["weights", "optimiser-m", "finished-token", "manifest"])
 @pytest.mark.parametrize("harm", ["flipped", "half", "empty", "gone"])
 def test_a_damaged_state_is_named_and_the_older_one_used(tmp_path, file, harm):
     folder, older, _ = both_states(tmp_path)
@@ -255,6 +258,74 @@ def test_a_file_is_replaced_whole_or_not_at_all(tmp_path):
     assert contents == {1, 2}
 
 
+@pytest.mark.parametrize("bad", [float("nan"), float("-inf")])
+@pytest.mark.parametrize("where", ["weights", "optimiser", "token"])
+def test_a_state_that_is_not_finite_is_never_saved(tmp_path, where, bad):
+    before, after = state("token", 5), state("denoiser", 1, seed=1)
+    store.save_state(tmp_path, before)
+    groups = {"weights": after.weights, "optimiser": after.optimiser["v"], **after.finished}
+    groups[where]["(rare)"][0, 3] = bad
+    with pytest.raises(DivergedError, match="denoiser-00000001 was not saved"):
+        store.save_state(tmp_path, after)
+    assert [entry.name for entry in tmp_path.iterdir()] == ["token-00000005"]
+    assert same(store.load_state(tmp_path)[0], before)
+
+
+def test_writing_a_state_takes_one_files_tensors_to_the_host_at_a_time(tmp_path, monkeypatch):
+    """On a GPU every file's tensors are copied; the files before must be let go by then."""
+    alive = []
+    whole = store.save_file
+
+    def watched(tensors, path):
+        assert all(reference() is None for reference in alive)
+        assert len(tensors) == 1
+        alive[:] = [weakref.ref(tensor) for tensor in tensors.values()]
+        whole(tensors, path)
+
+    monkeypatch.setattr(torch.Tensor, "cpu", torch.Tensor.clone)
+    monkeypatch.setattr(store, "save_file", watched)
+    store.save_state(tmp_path, state("denoiser", 3))
+    assert alive
+
+
+def test_a_state_that_was_read_holds_no_file(tmp_path):
+    store.save_state(tmp_path, state("denoiser", 3))
+    found, _ = store.load_state(tmp_path)
+    assert found is not None
+    tensor = found.weights["(rare)"].clone()
+    maps = Path("/proc/self/maps")
+    if maps.is_file():
+        assert str(tmp_path) not in maps.read_text()
+    assert torch.equal(tensor, state("denoiser", 3).weights["(rare)"])
+
+
+@pytest.mark.parametrize("number", [errno.EINVAL, errno.ENOTSUP])
+def test_a_folder_that_cannot_be_flushed_is_no_failure(tmp_path, monkeypatch, number):
+    def fsync(handle):
+        if stat.S_ISDIR(os.fstat(handle).st_mode):
+            raise OSError(number, "no")
+
+    monkeypatch.setattr(os, "fsync", fsync)
+    store.write_json(tmp_path / "a.json", {})
+    store.save_state(tmp_path / "state", state())
+    assert same(store.load_state(tmp_path / "state")[0], state())
+
+
+def test_files_are_flushed_through_a_handle_that_may_write(tmp_path, monkeypatch):
+    """Windows refuses to flush what was opened to read."""
+    modes = []
+
+    def fsync(handle):
+        if not stat.S_ISDIR(os.fstat(handle).st_mode):
+            os.write(handle, b"")  # EBADF where the handle only reads
+            modes.append(handle)
+
+    monkeypatch.setattr(os, "fsync", fsync)
+    store.write_json(tmp_path / "a.json", {})
+    store.save_state(tmp_path / "state", state())
+    assert len(modes) == 5
+
+
 def test_a_failed_write_leaves_the_old_file_and_nothing_beside(tmp_path):
     path = tmp_path / "file"
     path.write_text("old")
@@ -307,17 +378,17 @@ def test_one_process_at_a_time_and_freed_by_a_kill(tmp_path):
             assert holder.stdout is not None
             assert holder.stdout.readline() == "held\n"
             with (
-                pytest.raises(SettingsError, match="Another process is training") as caught,
+                pytest.raises(ResourceError, match="Another process is training") as caught,
                 store.lock(tmp_path),
             ):
                 pass
-            assert caught.value.exit_code == 2
+            assert caught.value.exit_code == 4
         finally:
             holder.send_signal(signal.SIGKILL)
     with store.lock(tmp_path):
         refused = subprocess.run(command, capture_output=True, text=True, check=False, timeout=30)
         assert "Timeout" in refused.stderr
-        with pytest.raises(SettingsError), store.lock(tmp_path):
+        with pytest.raises(ResourceError), store.lock(tmp_path):
             pass
     with store.lock(tmp_path):
         pass

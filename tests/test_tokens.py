@@ -8,6 +8,7 @@ import pytest
 from transformers import CLIPTokenizer
 
 from rarebooth.errors import SettingsError
+from rarebooth.methods.two_stage import TwoStage
 from rarebooth.tokens import add_token, canonical, fill, word_id
 from tiny import WORDS, build_tokenizer, merges_for
 
@@ -43,6 +44,23 @@ def test_every_word_of_the_small_vocabulary_is_one_token_and_rare_a_sub_word_too
     vocabulary = small.get_vocab()
     assert {"rare", "rare</w>"} <= set(vocabulary)
     assert word_id(small, "rare") == vocabulary["rare</w>"]
+
+
+@pytest.mark.parametrize("token", ["(rare)", "og", "[SKS]"])
+@pytest.mark.parametrize("noun", ["dog", "(RARE) dog", "sks", "red og", "[sks]"])
+@pytest.mark.parametrize("prompt", ["a photo of {}", "{} and {}", "a og {}", "(rare){}"])
+def test_a_training_prompt_is_let_through_where_it_holds_the_new_word_once(
+    small, token, noun, prompt
+):
+    tokenizer = copy.deepcopy(small)
+    new = add_token(tokenizer, token)
+    method = TwoStage(token=token, prompt=prompt)
+    times = ids(tokenizer, prompt.replace("{}", f"{token} {noun}")).count(new)
+    if times == 1:
+        method.check_noun(noun)
+    else:
+        with pytest.raises(SettingsError):
+            method.check_noun(noun)
 
 
 @pytest.mark.parametrize(

@@ -1,11 +1,16 @@
 """A training as a job on disk: what it leaves, what stops it, and that it always ends the same."""
 
+import gc
 import json
+import math
 import multiprocessing
 import random
 import shutil
 import time
+import weakref
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -14,9 +19,13 @@ from PIL import Image
 from faults import Died, faults, operations
 from rarebooth import artifact, store, training
 from rarebooth import plan as plan_module
+from rarebooth import record as record_module
+from rarebooth.base import Session
 from rarebooth.errors import ArtifactError, DivergedError, ResourceError, SettingsError
 from rarebooth.folder import RunFolder, subject_file
 from rarebooth.plan import Plan, plan
+from rarebooth.run import Step
+from rarebooth.steplog import StepLog
 from tiny import build_folder
 from toy_base import ToyBase, toy_subject
 
@@ -92,7 +101,7 @@ def record(folder):
 
 
 def test_what_a_run_leaves(job, tmp_path):
-    assert finish(job(previews="sheet")) == PLACES
+    assert finish(job(previews="sheet")) == [*PLACES, ("contact sheet", 0)]
     folder = tmp_path / "run"
     found = files(folder)
     assert found.keys() == {
@@ -118,8 +127,144 @@ def test_what_a_run_leaves(job, tmp_path):
     assert said["status"] == "finished"
     assert said["checkpoints"] == ["stage-one", "2", "4", "5"]
     assert said["settings"]["method_settings"]["steps"] == 5
-    assert said["seconds"].keys() >= {"token", "denoiser"}
     assert said["resumed_from"] == []
+    assert said["recommended"] == "5"
+    assert said["drawing"] == {"sampler": "ddim", "sampler_steps": 50, "guidance": 7.5}
+
+
+def test_drawn_pictures_say_how_they_were_made(job, toy, tmp_path):
+    finish(job(previews="sheet"))
+    folder = RunFolder(tmp_path / "run")
+
+    def text(path):
+        with Image.open(path) as picture:
+            return {
+                str(key).removeprefix("rarebooth:"): value for key, value in picture.info.items()
+            }
+
+    drawing = {"size": "8", "sampler": "ddim", "steps": "50", "guidance": "7.5"}
+    base = {"base": f"toy {toy.identity.digest[:16]}"}
+    assert text(folder.first_picture) == {
+        "prompt": "a photo of (rare) dog",
+        "seed": "0",
+        "subject": store.digest(folder.checkpoint("stage-one"))[:16],
+        "checkpoint": "stage-one",
+        **base,
+        **drawing,
+    }
+    sheet = text(folder.sheet)
+    assert sheet.items() >= {**base, **drawing}.items()
+    assert sheet["checkpoints"] == "stage-one, 2, 4, 5"
+    assert sheet["seeds"] == "0, 1, 2, 3, 4, 5"
+    assert sheet["scenes"].count("{}") == 6
+    assert sheet["subject"] == store.digest(folder.subject)[:16]
+
+
+def test_time_is_booked_on_what_it_went_to(job, toy, tmp_path, monkeypatch):
+    """Every kind of work moves the clock by another power of ten."""
+    clock = [0.0]
+
+    def takes(seconds, place, name, work=None):
+        work = work or getattr(place, name)
+
+        def timed(*args, **kwargs):
+            clock[0] += seconds
+            return work(*args, **kwargs)
+
+        monkeypatch.setattr(place, name, timed)
+
+    monkeypatch.setattr(record_module.time, "monotonic", lambda: clock[0])
+    takes(0.1, store, "load_state")
+    takes(1, toy, "denoise")
+    takes(10, artifact, "save")
+    takes(100, training, "_first_picture", lambda *_: None)
+    takes(1000, store, "save_state")
+    takes(10000, training, "draw_sheet", lambda _: None)
+    finish(job(previews="sheet"))
+    assert record(tmp_path / "run")["seconds"] == {
+        "preparation": 0.1,
+        "token": 4.0,
+        "denoiser": 5.0,
+        "checkpoints": 40.0,
+        "first picture": 100.0,
+        "states": 3000.0,
+        "contact sheet": 10000.0,
+    }
+
+
+def test_no_state_is_written_for_the_last_step_and_the_change_is_formed_once(
+    job, tmp_path, monkeypatch
+):
+    saved, formed = [], []
+    whole, change = store.save_state, Session.change
+
+    def save_state(folder, state):
+        saved.append((state.stage, state.done))
+        whole(folder, state)
+
+    def counted(session, names):
+        formed.append(1)
+        return change(session, names)
+
+    monkeypatch.setattr(store, "save_state", save_state)
+    monkeypatch.setattr(Session, "change", counted)
+    finish(job(save_state_every=1))
+    assert saved == PLACES[:-1]
+    assert len(formed) == 3
+
+
+def test_weights_and_moments_are_given_back_before_the_sheet_is_drawn(job, monkeypatch):
+    optimisers = []
+    whole = torch.optim.AdamW
+
+    def watched(*args, **kwargs):
+        made = whole(*args, **kwargs)
+        optimisers.append(weakref.ref(made))
+        return made
+
+    def drawn(_):
+        gc.collect()
+        assert len(optimisers) == 2
+        assert all(reference() is None for reference in optimisers)
+        optimisers.append("looked")
+
+    monkeypatch.setattr(torch.optim, "AdamW", watched)
+    monkeypatch.setattr(training, "draw_sheet", drawn)
+    finish(job(previews="sheet"))
+    assert optimisers[-1] == "looked"
+
+
+@pytest.mark.parametrize("lost", [False, True])
+def test_once_all_steps_are_taken_only_what_is_left_is_done_again(job, tmp_path, monkeypatch, lost):
+    finish(job("straight", previews="sheet"))
+    with monkeypatch.context() as patch:
+        patch.setattr(training, "draw_sheet", lambda _: 1 / 0)
+        with pytest.raises(ZeroDivisionError):
+            finish(job(previews="sheet"))
+    folder = RunFolder(tmp_path / "run")
+    assert not folder.state.exists()
+    if lost:
+        folder.subject.unlink()
+    assert finish(job(previews="sheet")) == [("contact sheet", 0)]
+    same_result(tmp_path / "straight", folder.path)
+    assert record(folder.path)["status"] == "finished"
+
+
+def test_a_finished_run_whose_subject_file_was_deleted_gets_it_back(job, tmp_path):
+    finish(job())
+    before = files(tmp_path / "run")
+    (tmp_path / "run" / "subject.safetensors").unlink()
+    assert finish(job()) == []
+    assert files(tmp_path / "run").keys() == before.keys()
+    same = "subject.safetensors"
+    assert files(tmp_path / "run")[same] == before[same]
+
+
+def test_a_method_whose_last_stage_takes_no_step_is_refused(job, monkeypatch):
+    made = job()
+    monkeypatch.setattr(type(made.settings.method), "fit", lambda *_: (step for step in ()))
+    with pytest.raises(SettingsError, match="no step of its last stage, 'denoiser'"):
+        finish(made)
 
 
 def test_checkpoints_are_the_snapshots_of_their_steps(job, toy, tmp_path):
@@ -155,7 +300,11 @@ def test_what_a_killed_write_left_is_swept_away(job, tmp_path):
         (folder / left).parent.mkdir(exist_ok=True)
         (folder / left).write_bytes(b"half")
     (folder / "state" / ".part-denoiser-00000003-77").mkdir()
-    finish(job())
+    rest = training.train(job())
+    next(rest)
+    assert not [file for file in folder.rglob(".*") if file.name != ".lock"]
+    for _ in rest:
+        pass
     same_result(tmp_path / "straight", folder)
 
 
@@ -190,7 +339,82 @@ def test_a_stopped_run_continues_to_the_same_end(job, tmp_path, at):
     same_result(tmp_path / "straight", tmp_path / "run")
     said = record(tmp_path / "run")
     assert said["status"] == "finished"
-    assert said["resumed_from"] == [{"stage": PLACES[at][0], "step": PLACES[at][1]}]
+    from_state = [{"stage": PLACES[at][0], "step": PLACES[at][1]}]
+    assert said["resumed_from"] == (from_state if at < len(PLACES) - 1 else [])
+
+
+def test_the_same_plan_may_be_trained_from_again(job, tmp_path):
+    """As in a notebook, where the plan is made in a cell above."""
+    finish(job("straight"))
+    made = job()
+    with pytest.raises(training.Interrupted):
+        finish(made, stop=lambda: True)
+    assert finish(made) == PLACES[1:]
+    same_result(tmp_path / "straight", tmp_path / "run")
+    assert len(record(tmp_path / "run")["resumed_from"]) == 1
+    assert finish(made) == []
+
+
+@pytest.mark.parametrize("error", [KeyboardInterrupt, SystemExit])
+def test_a_notebooks_stop_button_leaves_an_interrupted_run(job, tmp_path, error):
+    def press():
+        raise error
+
+    with pytest.raises(error):
+        finish(job(), stop=press)
+    said = record(tmp_path / "run")
+    assert said["status"] == "interrupted"
+    assert "error" not in said
+    assert finish(job()) == PLACES
+
+
+def test_the_error_of_the_run_is_not_hidden_by_a_record_that_cannot_be_written(job, monkeypatch):
+    whole = RunFolder.write
+
+    def write(folder, content):
+        if content["status"] == "failed":
+            raise ResourceError("No space is left")
+        whole(folder, content)
+
+    monkeypatch.setattr(RunFolder, "write", write)
+    with pytest.raises(ZeroDivisionError) as caught:
+        finish(job(), stop=lambda: 1 / 0)
+    assert caught.value.__notes__ == ["No space is left"]
+
+
+@pytest.mark.parametrize(
+    ("message", "kept"),
+    [
+        ("cannot read '/home/al ice/x.bin': no", "cannot read ...: no"),
+        ("cannot read /home/alice/x.bin.", "cannot read ...."),
+        (r"cannot read C:\\Users\\alice\\x.bin, or D:/y", "cannot read ..., or ..."),
+        (r"cannot read \\\\host\\share (see ~/log)", "cannot read ... (see ...)"),
+        ("RUN/run.json and PHOTOS: 3/4 of and/or", ".../run.json and ...: 3/4 of and/or"),
+        (
+            "https://huggingface.co/a/b, 5 / 6. Lower it.",
+            "https://huggingface.co/a/b, 5 / 6. Lower it.",
+        ),
+    ],
+)
+def test_the_record_of_a_failure_names_no_path(job, photos, tmp_path, message, kept):
+    message = message.replace("RUN", str(tmp_path / "run")).replace("PHOTOS", str(photos))
+
+    def fail():
+        raise ValueError(message)
+
+    with pytest.raises(ValueError, match=r"."):
+        finish(job(), stop=fail)
+    assert record(tmp_path / "run")["error"] == f"ValueError: {kept}"
+
+
+def test_a_failure_in_the_working_directory_is_told_in_full(job, tmp_path, monkeypatch):
+    (tmp_path / "here").mkdir()
+    made = replace(job(), folder=RunFolder(Path()))
+    monkeypatch.chdir(tmp_path / "here")
+    with pytest.raises(ZeroDivisionError):
+        finish(made, stop=lambda: 1 / 0)
+    assert record(Path())["error"] == "ZeroDivisionError: division by zero"
+    assert record(Path())["status"] == "failed"
 
 
 @pytest.mark.parametrize("at", [0, 2, 4, 7])
@@ -204,7 +428,7 @@ def test_a_closed_run_continues_from_its_last_state(job, toy, tmp_path, at):
     for part in ("denoiser", "text"):
         for name, parameter in toy.part(part).named_parameters():
             assert torch.equal(parameter, toy.original(part)(name))
-    saved = [("token", 3), ("token", 4), ("denoiser", 3), ("denoiser", 5)]
+    saved = [("token", 3), ("token", 4), ("denoiser", 3)]
     last = max((PLACES.index(place) for place in saved if PLACES.index(place) <= at), default=-1)
     assert finish(job()) == PLACES[last + 1 :]
     same_result(tmp_path / "straight", tmp_path / "run")
@@ -274,7 +498,7 @@ def test_a_second_training_into_the_same_folder_is_refused(job):
     first, second = job(), job()
     steps = training.train(first)
     next(steps)
-    with pytest.raises(SettingsError, match="Another process is training"):
+    with pytest.raises(ResourceError, match="Another process is training"):
         finish(second)
     rest = [(step.stage, step.done) for step in steps]
     assert rest == PLACES[1:]
@@ -363,6 +587,34 @@ def test_a_full_disk_at_any_write_ends_with_code_4_and_is_continued(job, tmp_pat
         shutil.rmtree(tmp_path / name)
     assert refused > count / 6
     assert reached > 0.9 * refused - 5
+
+
+def test_a_folder_that_may_not_be_entered_is_code_4(tmp_path, monkeypatch):
+    def refuse(*_, **__):
+        raise PermissionError(13, "Permission denied")
+
+    monkeypatch.setattr(Path, "read_text", refuse)
+    with pytest.raises(ResourceError, match=r"Permission denied.*--out") as caught:
+        RunFolder(tmp_path).read()
+    assert caught.value.exit_code == 4
+
+
+def test_the_log_is_written_in_blocks_and_holds_no_number_that_json_has_not(tmp_path):
+    log = tmp_path / "steps.jsonl"
+    nothing: Any = None
+
+    def diverge():
+        with StepLog(log) as steps:
+            for done, loss in enumerate((0.5, math.nan, 0.25), 1):
+                steps.add(Step("token", done, 3, torch.tensor(loss), *[nothing] * 3))
+            assert not log.exists()
+            raise DivergedError
+
+    with pytest.raises(DivergedError):
+        diverge()
+    lines = log.read_text("utf-8").splitlines()
+    found = [json.loads(line, parse_constant=pytest.fail) for line in lines]
+    assert [line["loss"] for line in found] == [0.5, None, 0.25]
 
 
 def test_steps_after_the_state_are_cut_from_the_log(tmp_path):

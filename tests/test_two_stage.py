@@ -47,7 +47,7 @@ def test_the_defaults_are_the_papers():
 def test_it_is_the_plain_loop_of_the_paper(prediction, tmp_path):
     """The same draws through diffusers' scheduler, torch's plain AdamW and no Session."""
     base = open_base(str(build_folder(tmp_path / "tiny", prediction=prediction)), device="cpu")
-    method = replace(SMALL, clip=0.3, weight_decay=0.1, accumulate=2)
+    method = replace(SMALL, clip=0.3, weight_decay=2.0, accumulate=2)
     ours = learn(method, base, seed=6)
 
     scheduler: Any = DDPMScheduler.from_config(dict(base.scheduler_config))
@@ -73,7 +73,7 @@ def test_it_is_the_plain_loop_of_the_paper(prediction, tmp_path):
     vector.requires_grad_(False)
     unet = base.part("denoiser").requires_grad_()
     weights = list(unet.parameters())
-    optimiser = torch.optim.AdamW(weights, lr=1e-3, weight_decay=0.1, foreach=False)
+    optimiser = torch.optim.AdamW(weights, lr=1e-3, weight_decay=2.0, foreach=False)
     for step in range(1, 4):
         optimiser.zero_grad()
         step_loss("denoiser", step, 4).backward()

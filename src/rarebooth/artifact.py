@@ -57,8 +57,8 @@ class Artifact:
     digest: str
 
 
-def save(path: Path, delta: Delta, header: Header) -> str:
-    """Write a subject file atomically and return its SHA-256.
+def save(path: Path, delta: Delta, header: Header) -> None:
+    """Write a subject file atomically.
 
     Raises DivergedError, and writes nothing, where a number of ``delta`` is not finite.
     """
@@ -77,7 +77,6 @@ def save(path: Path, delta: Delta, header: Header) -> str:
     content = {"format": FORMAT, "phrases": list(delta.phrases), **asdict(header)}
     with writing(path) as beside:
         save_file(tensors, beside, {HEADER: json.dumps(content, sort_keys=True)})
-    return digest(path)
 
 
 def load(path: Path) -> Artifact:

@@ -157,7 +157,7 @@ class Session(AbstractContextManager["Session"]):
         return {f"{part}.{name}": parameter for name, parameter in module.named_parameters()}
 
     def change(self, names: Iterable[str]) -> dict[str, Change]:
-        """The rounded change of the named weights from the base's files, formed one by one."""
+        """The rounded change of the named weights from the base's files: 2 bytes a number."""
         changes: dict[str, Change] = {}
         for name in names:
             part, _, parameter = name.partition(".")

@@ -15,13 +15,15 @@ from importlib import import_module, metadata
 from pathlib import Path
 from typing import Literal
 
+from rarebooth import costs, defaults
 from rarebooth.errors import RareboothError
 
 OLDEST_PYTHON = (3, 11)
-DISK_WANTED = 5e9
-"""Bytes to have free: a real base is about this large, and a run keeps several checkpoints."""
+DISK_WANTED = 1e9
+"""Bytes to have free for training the embedded base: its states and checkpoints are small."""
 MEMORY_WANTED = 3e9
 """Bytes to have free for training the embedded base: its weights are small, torch is not."""
+REAL = "full fine-tuning of Stable Diffusion 2.1"
 
 NEEDED = {
     "torch": (),
@@ -132,9 +134,10 @@ def _memory() -> Check:
     if free is None:
         return Check("memory", "ok", "this system does not say how much is free")
     text = f"{free / 1e9:.1f} GB free"
-    if free >= MEMORY_WANTED:
-        return Check("memory", "ok", text)
-    return Check("memory", "warn", f"{text}; {MEMORY_WANTED / 1e9:g} GB are wanted for training")
+    if free < MEMORY_WANTED:
+        return Check("memory", "warn", f"{text}; even a rehearsal wants {MEMORY_WANTED / 1e9:g} GB")
+    real = costs.SD21_MEMORY_CPU
+    return Check("memory", "ok", f"{text}; {_enough(free, real)} on a CPU ({real / 1e9:.1f} GB)")
 
 
 def _free_memory() -> float | None:
@@ -152,8 +155,14 @@ def _disk() -> Check:
     if not os.access(Path.cwd(), os.W_OK):
         return Check("disk", "warn", f"{text}, which cannot be written; give --out another one")
     if free < DISK_WANTED:
-        return Check("disk", "warn", f"{text}; a real base wants {DISK_WANTED / 1e9:g} GB or more")
-    return Check("disk", "ok", text)
+        return Check("disk", "warn", f"{text}; even a rehearsal wants {DISK_WANTED / 1e9:g} GB")
+    fetched, run = costs.SD21_DOWNLOAD, costs.SD21_DISK
+    real = f"{fetched / 1e9:.0f} GB to download, {run / 1e9:.0f} GB while it trains"
+    return Check("disk", "ok", f"{text}; {_enough(free, fetched + run)} ({real})")
+
+
+def _enough(free: float, wanted: float) -> str:
+    return f"{'enough' if free >= wanted else 'not enough'} for {REAL}"
 
 
 def _device() -> Check:
@@ -165,7 +174,11 @@ def _device() -> Check:
     precision = pick_precision("auto", device)
     if device.type == "cuda":
         free, total = torch.cuda.mem_get_info()
-        detail = f"{torch.cuda.get_device_name()}, {free / 1e9:.0f} of {total / 1e9:.0f} GB free"
+        wanted = costs.SD21_MEMORY_GPU
+        detail = (
+            f"{torch.cuda.get_device_name()}, {free / 1e9:.0f} of {total / 1e9:.0f} GB free; "
+            f"{_enough(free, wanted)} (about {wanted / 1e9:.0f} GB, estimated)"
+        )
     elif device.type == "mps":
         detail = "the GPU of this Mac"
     else:
@@ -184,9 +197,9 @@ def _picture() -> Check:
 
     start = time.perf_counter()
     try:
-        base = open_base("embedded")
+        base = open_base(defaults.EMBEDDED)
         loaded = time.perf_counter()
-        draw = preset_for("embedded").draw
+        draw = preset_for(defaults.EMBEDDED).draw
         with Session(base) as session:
             picture = sample.draw(
                 session,

@@ -1,19 +1,22 @@
 """Drawing as a job on disk: a run folder or subject file in, pictures out."""
 
+import math
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import replace
+from dataclasses import asdict
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
 from PIL import Image
+from pydantic import TypeAdapter, ValidationError
 
 from rarebooth import artifact, sample
 from rarebooth.base import Session
 from rarebooth.bases import open_base
 from rarebooth.errors import SettingsError
 from rarebooth.folder import subject_file
-from rarebooth.pictures import picture_text, save_png
-from rarebooth.settings import DrawSettings, preset_for
+from rarebooth.pictures import picture_name, picture_text, save_png
+from rarebooth.settings import DrawSettings, check_seed, preset_for
 from rarebooth.tokens import fill
 
 
@@ -33,10 +36,13 @@ def generate(
 ) -> list[Path]:
     """Draw ``count`` pictures of each prompt with seeds from ``seed`` on; returns the PNG files.
 
+    Every batch is saved as soon as it is drawn, and no picture replaces one that differs from it.
+
     ``{}`` in a prompt becomes the subject's phrase. ``drawing``: sampler, sampler_steps, guidance,
     where they should differ from the base's preset. ``notice`` is told of prompts that do not name
     the subject. ``base``: where the base lies, if it was a folder when the subject was trained.
     """
+    check_seed(seed, count)
     learnt = artifact.load(subject_file(run_or_file, checkpoint))
     name = base or learnt.header.base.name
     draw = _draw_settings(name, drawing or {})
@@ -52,9 +58,10 @@ def generate(
                 f"{prompt!r} does not name the subject; write {{}} where {phrase!r} should stand."
             )
     jobs = [(prompt, seed + index) for prompt in filled for index in range(count)]
+    paths: list[Path] = []
     with Session(opened) as session:
         session.wear(learnt.delta)
-        pictures = sample.draw(
+        drawn = sample.draw_batches(
             session,
             [prompt for prompt, _ in jobs],
             [number for _, number in jobs],
@@ -62,23 +69,26 @@ def generate(
             steps=draw.sampler_steps,
             guidance=draw.guidance,
         )
-    paths: list[Path] = []
-    for (prompt, number), picture in zip(jobs, pictures, strict=True):
-        path = out / f"{_slug(prompt)}-{number}.png"
-        save_png(path, Image.fromarray(picture), picture_text(prompt, number, learnt))
-        paths.append(path)
+        for (prompt, number), picture in zip(jobs, chain.from_iterable(drawn), strict=True):
+            text = picture_text(prompt, number, learnt, draw)
+            path = out / picture_name(text)
+            save_png(path, Image.fromarray(picture), text)
+            paths.append(path)
     return paths
 
 
 def _draw_settings(base: str, given: Mapping[str, Any]) -> DrawSettings:
-    draw = replace(
-        preset_for(base).draw, **{key: value for key, value in given.items() if value is not None}
-    )
+    chosen = {key: value for key, value in given.items() if value is not None}
+    try:
+        draw = TypeAdapter(DrawSettings).validate_python(
+            {**asdict(preset_for(base).draw), **chosen}
+        )
+    except ValidationError as error:
+        first = error.errors()[0]
+        name = ".".join(str(part) for part in first["loc"])
+        raise SettingsError(f"{name} is {first['input']!r}: {first['msg']}.") from error
     if draw.sampler_steps < 1:
         raise SettingsError(f"--steps is {draw.sampler_steps}; it must be at least 1.")
+    if not math.isfinite(draw.guidance):
+        raise SettingsError(f"--guidance is {draw.guidance}; it must be a finite number.")
     return draw
-
-
-def _slug(prompt: str) -> str:
-    letters = "".join(c if c.isalnum() and c.isascii() else "-" for c in prompt.lower())
-    return "-".join(part for part in letters.split("-") if part)[:60] or "picture"

@@ -4,6 +4,8 @@ Every message names what was found, what was expected and what to do. The comman
 message and leaves with ``exit_code``; it never shows a traceback for one of these.
 """
 
+import errno
+
 
 class RareboothError(Exception):
     """The parent of every error that rarebooth raises on purpose."""
@@ -45,3 +47,15 @@ class DivergedError(RareboothError):
     """A loss or weight that stopped being a finite number."""
 
     exit_code = 5
+
+
+def is_out_of_memory(error: BaseException) -> bool:
+    """Whether an error says that memory, of the machine or of its GPU, is used up."""
+    # By name and text: torch is not imported for this, and its CPU allocator has no error type.
+    return (
+        isinstance(error, MemoryError)
+        or (isinstance(error, OSError) and error.errno == errno.ENOMEM)
+        or type(error).__name__ == "OutOfMemoryError"
+        or "allocate memory" in str(error)
+        or "out of memory" in str(error).lower()
+    )

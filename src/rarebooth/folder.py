@@ -22,7 +22,7 @@ class RunFolder:
 
     @property
     def record(self) -> Path:
-        """``run.json``: settings, versions, hashes, seconds a phase, status."""
+        """``run.json``: settings, versions, hashes, seconds a phase, recommendation, status."""
         return self.path / "run.json"
 
     @property
@@ -32,7 +32,7 @@ class RunFolder:
 
     @property
     def state(self) -> Path:
-        """What a resume needs; gone once the run is finished."""
+        """What a resume needs; gone once all steps are taken."""
         return self.path / "state"
 
     @property
@@ -70,6 +70,8 @@ class RunFolder:
             return json.loads(self.record.read_text("utf-8"))
         except (FileNotFoundError, NotADirectoryError):
             return None
+        except PermissionError as error:
+            raise unwritable(self.record, error) from error
         except (OSError, ValueError) as error:
             raise SettingsError(
                 f"{self.record} cannot be read ({error}). Remove the folder or choose another "
@@ -92,9 +94,11 @@ class RunFolder:
         for pattern in (".*.part", "checkpoints/*/.*.part"):
             for left in self.path.glob(pattern):
                 left.unlink(missing_ok=True)
+        for left in self.state.glob(".*"):
+            shutil.rmtree(left, ignore_errors=True)
 
     def discard_state(self) -> None:
-        """Remove what a resume would need."""
+        """Remove what a resume would need, once all steps are taken."""
         shutil.rmtree(self.state, ignore_errors=True)
 
     def cut_steps(self, stages: tuple[str, ...], stage: str | None, done: int) -> None:

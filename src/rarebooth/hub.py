@@ -25,9 +25,9 @@ from huggingface_hub.errors import (
     RevisionNotFoundError,
 )
 
+from rarebooth import costs
+from rarebooth.defaults import EMBEDDED
 from rarebooth.errors import BaseModelError, ResourceError
-
-EMBEDDED = "embedded"
 
 _SD21 = (
     "stabilityai/stable-diffusion-2-1-base",
@@ -64,6 +64,9 @@ _TOKENIZERS = (("vocab.json", "merges.txt"), ("tokenizer.json",))
 DIGEST_CACHED_FROM = 64 * 2**20
 """Bytes; smaller files are read again each time, because that takes no time worth remembering."""
 
+_digests: dict[str, list[Any]] = {}
+"""What was hashed by this process: path -> [size, time, SHA-256]."""
+
 _HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*")
 
 
@@ -71,42 +74,109 @@ _HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*")
 class Found:
     """A base model on this machine.
 
-    ``name``: the alias or Hub id as typed, or the folder's own name, never a path. ``origin``:
-    where it came from, for people to read.
+    ``name``: as in ``name_of``. ``origin``: repository and commit, for people to read; None where
+    it came from neither.
     """
 
     name: str
     folder: Path
-    origin: str
+    origin: str | None = None
 
 
-def _say_nothing(_: str) -> None:
-    """Takes a notice and does nothing with it."""
+class UnknownBaseError(BaseModelError):
+    """A name that is no alias, no folder and no Hub id."""
 
 
-def find(
-    name: str, *, revision: str | None = None, notice: Callable[[str], None] = _say_nothing
-) -> Found:
+def name_of(name: str) -> str:
+    """A base as a record may name it: the alias or Hub id as typed, a folder without its path.
+
+    A folder that is called like an alias is told from it, because the name is asked for again when
+    the subject is drawn.
+    """
+    folder = _folder(name)
+    if name == EMBEDDED or folder is None:
+        return name
+    own = folder.resolve().name
+    return f"folder {own}" if own in {EMBEDDED, *ALIASES} else own
+
+
+def find(name: str, *, notice: Callable[[str], None] = lambda _: None) -> Found:
     """Find a base by alias, folder or Hub id; downloads it if it is on the Hub and not here.
 
-    ``revision``: a commit, tag or branch of a Hub repository; by default the commit first used
-    here. ``notice`` is told licence and size before a download, and what was recorded after it.
+    A repository's commit is the one first used here. ``notice`` is told licence and size before a
+    download, and what was recorded after it.
 
     Raises:
         BaseModelError: unknown, unreachable, incomplete, or not what was recorded.
         ResourceError: no room on the disk.
     """
     if name == EMBEDDED:
-        return Found(name, _embedded(), "in the package")
+        return Found(name, _embedded())
+    folder = _folder(name)
+    if folder is not None:
+        return Found(name_of(name), folder)
+    return _from_hub(name, _repositories(name), notice)
+
+
+def pending(name: str) -> str | None:
+    """What ``find`` would have to download, in words; None where the base is on this machine.
+
+    Nothing is downloaded but, where the Hub can be asked, the list of a repository's files.
+
+    Raises:
+        BaseModelError: unknown, or a repository that holds nothing that could be used.
+    """
+    if name == EMBEDDED or _folder(name) is not None:
+        return None
+    repositories = _repositories(name)
+    complete, _ = _complete_copy(repositories)
+    if complete is not None:
+        return None
+    about = f" (about {costs.SD21_DOWNLOAD / 1e9:.0f} GB)" if repositories == _SD21 else ""
+    if huggingface_hub.is_offline_mode():
+        return (
+            f"{repositories[0]} would be downloaded{about}, but this machine is set to work "
+            "offline (HF_HUB_OFFLINE)"
+        )
+    for repository in repositories:
+        try:
+            offer = _offer(repository, _pinned(repository))
+        except (
+            GatedRepoError,
+            RepositoryNotFoundError,
+            DisabledRepoError,
+            RevisionNotFoundError,
+        ):
+            continue
+        except BaseModelError:
+            raise
+        except Exception as error:  # the Hub's client raises the errors of several libraries
+            reason = (str(error).splitlines() or [type(error).__name__])[0]
+            return (
+                f"{repository} would be downloaded{about}; its exact size and licence cannot be "
+                f"known now, because the Hub does not answer ({reason})"
+            )
+        return f"{repository} would be downloaded: {offer.summary}"
+    return f"none of {', '.join(repositories)} can be downloaded now"
+
+
+def _folder(name: str) -> Path | None:
+    """The folder that a base's name means, if it means one."""
     folder = Path.home() / name[2:] if name.startswith("~/") else Path(name)
-    if name.strip() and folder.is_dir():
-        return Found(folder.resolve().name, folder, "a folder")
+    try:
+        return folder if name.strip() and folder.is_dir() else None
+    except OSError:  # it lies below a folder that may not be entered
+        return None
+
+
+def _repositories(name: str) -> Sequence[str]:
+    """The Hub repositories that may hold a base, first the one to prefer."""
     if name in ALIASES:
-        return _from_hub(name, ALIASES[name], revision, notice)
+        return ALIASES[name]
     if _HUB_ID.fullmatch(name):
-        return _from_hub(name, _MOVED.get(name, (name,)), revision, notice)
-    raise BaseModelError(
-        f"unknown base {name!r}; known: {', '.join((EMBEDDED, *ALIASES))}, a folder with a model "
+        return _MOVED.get(name, (name,))
+    raise UnknownBaseError(
+        f"Unknown base {name!r}; known: {', '.join((EMBEDDED, *ALIASES))}, a folder with a model "
         "in diffusers' layout, or a Hub id like owner/name."
     )
 
@@ -203,18 +273,23 @@ def file_digest(path: Path) -> str:
     if status.st_size < DIGEST_CACHED_FROM:
         return _hash(target)
     cache = _digest_cache()
-    remembered = _load(cache).get(str(target))
+    remembered = _digests.get(str(target)) or _load(cache).get(str(target))
     if remembered is not None and remembered[:2] == stamp:
         return str(remembered[2])
     digest = _hash(target)
+    _digests[str(target)] = [*stamp, digest]
     # A read-only home costs time at the next start, nothing else.
     _store(cache, {**_load(cache), str(target): [*stamp, digest]})
     return digest
 
 
 def user_folder() -> Path:
-    """Where rarebooth remembers things between runs: beside the Hub's own folder."""
-    return Path(constants.HF_HOME).parent / "rarebooth"
+    """Where rarebooth remembers things between runs: beside the Hub's own folder.
+
+    In it where HF_HOME was set: what lies beside a folder that somebody chose is not ours.
+    """
+    home = Path(constants.HF_HOME)
+    return (home if "HF_HOME" in os.environ else home.parent) / "rarebooth"
 
 
 def _digest_cache() -> Path:
@@ -235,12 +310,13 @@ def _embedded() -> Path:
     return folder
 
 
-def _from_hub(
-    name: str, repositories: Sequence[str], revision: str | None, notice: Callable[[str], None]
-) -> Found:
+def _complete_copy(
+    repositories: Sequence[str],
+) -> tuple[tuple[str, Path] | None, list[str]]:
+    """The first repository with a complete copy here, and its folder; and what others lack."""
     incomplete: list[str] = []
     for repository in repositories:
-        folder = _cached(repository, revision or _pinned(repository))
+        folder = _cached(repository, _pinned(repository))
         if folder is None:
             continue
         try:
@@ -248,8 +324,16 @@ def _from_hub(
         except BaseModelError as error:
             incomplete.append(str(error))
         else:
-            _enforce(repository, folder, notice)
-            return Found(name, folder, f"{repository} at {folder.name[:12]}, from the cache")
+            return (repository, folder), incomplete
+    return None, incomplete
+
+
+def _from_hub(name: str, repositories: Sequence[str], notice: Callable[[str], None]) -> Found:
+    complete, incomplete = _complete_copy(repositories)
+    if complete is not None:
+        repository, folder = complete
+        _enforce(repository, folder, notice)
+        return Found(name, folder, f"{repository} at {folder.name[:12]}, from the cache")
     if huggingface_hub.is_offline_mode():
         reason = f"the copy in the cache is incomplete ({incomplete[0]})" if incomplete else ""
         raise BaseModelError(
@@ -260,7 +344,7 @@ def _from_hub(
     refusals: list[str] = []
     for repository in repositories:
         try:
-            folder = _download(repository, revision or _pinned(repository), notice)
+            folder = _download(repository, _pinned(repository), notice)
         except GatedRepoError:
             refusals.append(
                 f"{repository} wants its terms accepted at https://huggingface.co/{repository} and "
@@ -269,7 +353,7 @@ def _from_hub(
         except (RepositoryNotFoundError, DisabledRepoError):
             refusals.append(f"{repository} is not on the Hub")
         except RevisionNotFoundError:
-            refusals.append(f"{repository} no longer has the revision asked for or recorded")
+            refusals.append(f"{repository} no longer has the revision recorded here")
         else:
             _enforce(repository, folder, notice)
             return Found(name, folder, f"{repository} at {folder.name[:12]}")
@@ -284,21 +368,38 @@ def _cached(repository: str, revision: str | None) -> Path | None:
     return Path(path).parent if isinstance(path, str) else None
 
 
+@dataclass(frozen=True)
+class _Offer:
+    """A repository as the Hub describes it: its commit, and the files to fetch from it.
+
+    ``digests``: the SHA-256 that the Hub announces, of large files.
+    """
+
+    commit: str | None
+    wanted: Sequence[str]
+    digests: Mapping[str, str]
+    summary: str
+
+
+def _offer(repository: str, revision: str | None) -> _Offer:
+    info = huggingface_hub.HfApi().model_info(repository, revision=revision, files_metadata=True)
+    siblings = {each.rfilename: each for each in info.siblings or ()}
+    wanted = _wanted(repository, siblings)
+    size = sum(siblings[name].size or 0 for name in wanted)
+    licence = (info.card_data.license if info.card_data else None) or "not stated"
+    digests = {name: lfs.sha256 for name in wanted if (lfs := siblings[name].lfs) is not None}
+    summary = f"{size / 1e9:.1f} GB, licence {licence} (https://huggingface.co/{repository})"
+    return _Offer(info.sha, wanted, digests, summary)
+
+
 def _download(repository: str, revision: str | None, notice: Callable[[str], None]) -> Path:
     try:
-        info = huggingface_hub.HfApi().model_info(
-            repository, revision=revision, files_metadata=True
-        )
-        siblings = {each.rfilename: each for each in info.siblings or ()}
-        wanted = _wanted(repository, siblings)
-        size = sum(siblings[name].size or 0 for name in wanted)
-        licence = (info.card_data.license if info.card_data else None) or "not stated"
-        notice(
-            f"Downloading {repository}: {size / 1e9:.1f} GB, licence {licence} "
-            f"(https://huggingface.co/{repository})."
-        )
+        offer = _offer(repository, revision)
+        notice(f"Downloading {repository}: {offer.summary}.")
         folder = Path(
-            huggingface_hub.snapshot_download(repository, revision=info.sha, allow_patterns=wanted)
+            huggingface_hub.snapshot_download(
+                repository, revision=offer.commit, allow_patterns=list(offer.wanted)
+            )
         )
     except (
         BaseModelError,
@@ -319,9 +420,8 @@ def _download(repository: str, revision: str | None, notice: Callable[[str], Non
             "start again: the download goes on where it was. Or give a folder with the model."
         ) from error
     require_complete(folder)
-    for name in wanted:
-        lfs = siblings[name].lfs
-        if lfs is not None and file_digest(folder / name) != lfs.sha256:
+    for name, announced in offer.digests.items():
+        if file_digest(folder / name) != announced:
             raise BaseModelError(
                 f"{name} of {repository} is not what the Hub announced (its SHA-256 differs). "
                 f"Delete {(folder / name).resolve()} and start again."
@@ -384,7 +484,12 @@ def _enforce(repository: str, folder: Path, notice: Callable[[str], None]) -> No
         kept = _store(_records(), records)
         notice(
             f"{repository} at commit {commit}: the SHA-256 of {len(found)} files "
-            + ("is recorded and checked from now on." if kept else "could not be recorded.")
+            + (
+                "is recorded and checked from now on."
+                if kept
+                else "could not be recorded, because the folder for it cannot be written: set "
+                "HF_HOME to one that can."
+            )
         )
         return
     differing = sorted(name for name in {*known, *found} if known.get(name) != found.get(name))

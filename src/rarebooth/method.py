@@ -2,7 +2,7 @@
 
 import math
 from abc import ABC, abstractmethod
-from collections.abc import Generator, Sequence
+from collections.abc import Generator, Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from typing import Any, ClassVar, TypeVar
 
@@ -11,6 +11,7 @@ from rarebooth.delta import Delta
 from rarebooth.errors import SettingsError
 from rarebooth.run import Run, Step
 from rarebooth.subject import Subject
+from rarebooth.tokens import canonical
 
 T = TypeVar("T")
 
@@ -28,7 +29,12 @@ def setting(
 
 @dataclass(frozen=True, kw_only=True)
 class Method(ABC):
-    """What every method declares: a name, a paper, what it changes, and how it learns."""
+    """What every method declares: a name, a paper, what it changes, and how it learns.
+
+    Four settings mean the same in every method that has them: ``token`` is the new word before the
+    noun, ``prompt`` the training prompt with ``{}`` for the subject, ``<stage>_steps`` the updates
+    of a stage, and ``steps`` those of the last one.
+    """
 
     name: ClassVar[str]
     paper: ClassVar[str]
@@ -44,8 +50,46 @@ class Method(ABC):
     ) -> Generator[Step, None, Delta]:
         """Learn the subjects on a borrowed base; yields every step, returns what was learnt."""
 
+    @property
+    def new_word(self) -> str | None:
+        """The word that is learnt, to stand before the noun; None where the method has none."""
+        return getattr(self, "token", None)
+
+    def lengths(self) -> Mapping[str, int | None]:
+        """Updates of every stage, in order; None for a stage whose settings do not say."""
+        named = {stage: getattr(self, f"{stage}_steps", None) for stage in self.stages}
+        last = self.stages[-1]
+        return named if named[last] is not None else {**named, last: getattr(self, "steps", None)}
+
+    def check_noun(self, noun: str) -> None:
+        """Raise SettingsError unless the new word stands exactly once in the training prompt.
+
+        A tokenizer finds a new word anywhere in a text, inside other words too, and in any case.
+        """
+        word, prompt = self.new_word, getattr(self, "prompt", "{}")
+        if word is None:
+            return
+        if word.lower() in noun.lower():
+            raise SettingsError(
+                f"The class noun {noun!r} holds {word!r}, the word that is to be learnt; give only "
+                "the noun, such as dog, or choose another word with --token."
+            )
+        filled = prompt.replace("{}", f"{word} {noun}")
+        times = filled.lower().count(word.lower())
+        if times != 1:
+            raise SettingsError(
+                f"The prompt {prompt!r} names the word {word!r} {times} times once it is filled: "
+                f"{filled!r}. It must hold {{}} once, and the word nowhere else."
+            )
+
     def check(self) -> None:
-        """Raise SettingsError for a setting outside its range, or a prompt without ``{}``."""
+        """Raise SettingsError for values out of range, prompts without ``{}``, aliases as token."""
+        word = self.new_word
+        if word is not None and canonical(word) != word:
+            raise SettingsError(
+                f"token is {word!r}, which prompts read as {canonical(word)!r}. Give that, as in "
+                f"--token '{canonical(word)}'."
+            )
         prompt = getattr(self, "prompt", "{}")
         if "{}" not in prompt:
             raise SettingsError(

@@ -1,53 +1,197 @@
-"""A training that has been checked from end to end and has not begun."""
+"""A training that has been checked and has not begun: first without its base, then with it."""
 
 import json
+import shutil
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from rarebooth import costs, defaults, hub
 from rarebooth.base import Base
 from rarebooth.bases import open_base
-from rarebooth.errors import PhotosError, SettingsError
+from rarebooth.bases.device import pick_device, pick_precision
+from rarebooth.errors import ResourceError, SettingsError
 from rarebooth.folder import STAGE_NAMES, RunFolder
 from rarebooth.methods import find as find_method
 from rarebooth.photos import is_miniature
 from rarebooth.run import Step
 from rarebooth.settings import Resolved, differences, preset_for, resolve
-from rarebooth.subject import Subject, read_folder
+from rarebooth.subject import Subject, checked_noun, read_folder
 
 SMALLEST = 1
 """Side in pixels at which photos are read only to see whether they can be."""
 
+CHECKPOINT_BYTES = 2
+"""Bytes a checkpoint takes for each number that is trained: fp16."""
+
+STATE_BYTES = 3 * 4
+"""Bytes a state takes for each number that is trained: the weight and AdamW's moments, fp32."""
+
+TRAINING_BYTES = 4 * 4
+"""Bytes of memory for each number that is trained: weight, gradient and AdamW's moments, fp32."""
+
+FREE_TO_CHANGE = frozenset({"device", "previews", "save_state_every"})
+"""Settings in which a run that continues may differ: they do not change what is learnt."""
+
 
 @dataclass(frozen=True)
-class Plan:
-    """A training that has been checked from end to end and has not begun.
+class Draft:
+    """A training whose photos and settings are checked, and whose base was not opened.
 
-    ``earlier``: the content of ``run.json`` if the folder holds the same run, begun or finished.
-    ``base_asked``: the base as it was asked for, a path where it is a folder; never written down.
+    ``subject``: read at one pixel, for its names. ``base_asked``: the base as it was asked for, a
+    path where it is a folder; like ``photos_at`` never written down.
     """
 
     subject: Subject
-    base: Base
     settings: Resolved
     folder: RunFolder
-    earlier: Mapping[str, Any] | None
     base_asked: str
+    photos_at: Path
+
+    @property
+    def lengths(self) -> Mapping[str, int | None]:
+        """Updates of every stage, in order; None where the method does not say."""
+        return self.settings.method.lengths()
+
+    def checkpoint_due(self, stage: str, done: int, total: int) -> str | None:
+        """The name of the checkpoint to write after a step, or None: the only place that decides.
+
+        Every stage but the last writes one at its end; the last also on its way.
+        """
+        stages = self.settings.method.stages
+        position = stages.index(stage)
+        if position < len(stages) - 1:
+            return STAGE_NAMES[position] if done == total else None
+        due = done % self.settings.train.checkpoint_every == 0 or done == total
+        return str(done) if due else None
+
+    def checkpoint_name(self, step: Step) -> str | None:
+        """The name of the checkpoint that this step is due to write, or None."""
+        return self.checkpoint_due(step.stage, step.done, step.total)
+
+    @property
+    def checkpoints(self) -> list[str]:
+        """The checkpoints that the run will leave, in order, where the method says its steps."""
+        return [
+            name
+            for stage, total in self.lengths.items()
+            for done in range(1, (total or 0) + 1)
+            if (name := self.checkpoint_due(stage, done, total or 0)) is not None
+        ]
+
+    def open(self, notice: Callable[[str], None] = lambda _: None) -> "Plan":
+        """Open the base, downloading it where it is not here, and read the photos at its size."""
+        train = self.settings.train
+        base = open_base(
+            self.base_asked,
+            device=train.device,
+            precision=train.precision,
+            resolution=train.resolution,
+            notice=notice,
+        )
+        if self.settings.method.new_word is not None:
+            base.check_token(self.settings.method.new_word)
+        subject = read_folder(self.photos_at, train.noun, base.size)
+        earlier = _earlier(self.folder, self.settings, base, subject)
+        return Plan(
+            subject, self.settings, self.folder, self.base_asked, self.photos_at, base, earlier
+        )
+
+
+@dataclass(frozen=True)
+class Plan(Draft):
+    """A training that has been checked from end to end and has not begun.
+
+    ``subject``: read at the base's size. ``earlier``: the content of ``run.json`` if the folder
+    holds the same run, begun or finished.
+    """
+
+    base: Base
+    earlier: Mapping[str, Any] | None
 
     @property
     def finished(self) -> bool:
         """Whether the folder already holds the finished run."""
-        return self.earlier is not None and self.earlier["status"] == "finished"
+        done = self.earlier is not None and self.earlier["status"] == "finished"
+        return done and self.folder.subject.is_file()
 
-    def checkpoint_name(self, step: Step) -> str | None:
-        """The name of the checkpoint that this step is due to write, or None."""
-        stages = self.settings.method.stages
-        position = stages.index(step.stage)
-        if position < len(stages) - 1:
-            return STAGE_NAMES[position] if step.done == step.total else None
-        due = step.done % self.settings.train.checkpoint_every == 0 or step.done == step.total
-        return str(step.done) if due else None
+    @property
+    def disk_needed(self) -> int:
+        """Bytes that the run takes at its largest, pictures not counted.
+
+        The recommended checkpoint is a copy, and there are two states for a moment.
+        """
+        whole = sum(name not in STAGE_NAMES for name in self.checkpoints)
+        return self._trained * (CHECKPOINT_BYTES * (whole + 1) + 2 * STATE_BYTES)
+
+    @property
+    def memory_needed(self) -> int:
+        """Bytes of memory for what is trained alone; the pictures in work come on top."""
+        return self._trained * TRAINING_BYTES
+
+    @property
+    def disk_free(self) -> int:
+        """Bytes that are free where the run will lie, and those that it holds there already."""
+        path = self.folder.path.absolute()
+        place = next(each for each in (path, *path.parents) if each.is_dir())
+        held = sum(file.stat().st_size for file in self.folder.path.rglob("*") if file.is_file())
+        return shutil.disk_usage(place).free + held
+
+    def require_room(self) -> None:
+        """Raise ResourceError where the disk cannot hold the run at its largest."""
+        needed, free = self.disk_needed, self.disk_free
+        if needed > free:
+            raise ResourceError(
+                f"The run takes about {needed / 1e9:.2f} GB of disk while it trains, and "
+                f"{free / 1e9:.2f} GB are free for {self.folder.path}. Make room, choose another "
+                "disk with --out, or keep fewer checkpoints with a larger --checkpoint-every."
+            )
+
+    @property
+    def _trained(self) -> int:
+        parts = self.settings.method.changes - {"token"}
+        return sum(tensor.numel() for part in parts for tensor in self.base.part(part).parameters())
+
+
+def draft(
+    photos: Path,
+    flags: Mapping[str, Any],
+    *,
+    out: Path | None = None,
+    environment: Mapping[str, Any] | None = None,
+    file: Mapping[str, Any] | None = None,
+) -> Draft:
+    """Check photos, settings and folder without a base; nothing is written or downloaded.
+
+    ``flags``, ``environment`` and ``file`` are settings by name, in falling rank (see
+    ``settings``). Raises the RareboothError that says what is wrong; photos are judged first.
+    """
+    layers = {"flag": flags, "environment": environment or {}, "file": file or {}}
+    given: dict[str, Any] = {}
+    for layer in reversed(layers.values()):
+        given |= {key: value for key, value in layer.items() if value is not None}
+    kind = find_method(str(given.get("method") or defaults.METHOD))
+    # The noun is judged with the other settings; until then any will do.
+    subject = read_folder(photos, "subject", SMALLEST)
+    asked = str(given.get("base") or _base_of_miniature(photos, subject))
+    named = {"method": kind.name, "base": hub.name_of(asked)}
+    settings = resolve(
+        kind, {**flags, **named}, layers["environment"], layers["file"], preset_for(asked)
+    )
+    origin = {
+        key: next((rank for rank, layer in layers.items() if layer.get(key)), "default")
+        for key in named
+    }
+    settings = replace(settings, origin={**settings.origin, **origin})
+    train = settings.train
+    noun = checked_noun(train.noun)
+    settings.method.check_noun(noun)
+    # Before the base, which may be a download of gigabytes.
+    pick_precision(train.precision, pick_device(train.device))
+    folder = RunFolder(out or Path("runs") / f"{photos.resolve().name}-{kind.name}")
+    _require_outside(folder.path, photos)
+    return Draft(replace(subject, noun=noun), settings, folder, asked, photos)
 
 
 def plan(
@@ -59,78 +203,70 @@ def plan(
     file: Mapping[str, Any] | None = None,
     notice: Callable[[str], None] = lambda _: None,
 ) -> Plan:
-    """Check photos, settings, base and folder; nothing is written.
+    """Check photos, settings, base, folder and disk; nothing is written but a base's download.
 
-    ``flags``, ``environment`` and ``file`` are settings by name, in falling rank (see
-    ``settings``). Raises the RareboothError that says what is wrong.
+    Arguments and errors are those of ``draft``, and what ``open_base`` raises; ResourceError where
+    the disk is too small.
     """
-    told = {key: value for key, value in flags.items() if value is not None}
-    given = {**(file or {}), **(environment or {}), **told}
-    kind = find_method(str(given.get("method") or "two-stage"))
-    if not photos.is_dir():
-        raise PhotosError(f"There is no folder of photos at {photos}.")
-    asked = str(given.get("base") or _base_of_miniature(photos))
-    layers = {"flag": flags, "environment": environment or {}, "file": file or {}}
-    named = {"method": kind.name, "base": _base_name(asked)}
-    settings = resolve(
-        kind, {**flags, **named}, layers["environment"], layers["file"], preset_for(asked)
-    )
-    origin = {
-        key: next((rank for rank, layer in layers.items() if layer.get(key)), "default")
-        for key in named
-    }
-    settings = replace(settings, origin={**settings.origin, **origin})
-    train_settings = settings.train
-    # Before the base, which may be a download of gigabytes.
-    read_folder(photos, train_settings.noun, SMALLEST)
-    base = open_base(
-        asked,
-        device=train_settings.device,
-        precision=train_settings.precision,
-        resolution=train_settings.resolution,
-        notice=notice,
-    )
-    subject = read_folder(photos, train_settings.noun, base.size)
-    folder = RunFolder(out or Path("runs") / f"{photos.resolve().name}-{kind.name}")
-    return Plan(subject, base, settings, folder, _earlier(folder, settings, base, subject), asked)
+    job = draft(photos, flags, out=out, environment=environment, file=file).open(notice)
+    if not job.finished:
+        job.require_room()
+    return job
 
 
-def _base_name(asked: str) -> str:
-    """A base as a record may name it: a folder by its name alone."""
-    folder = Path(asked)
-    return folder.resolve().name if asked != "embedded" and folder.is_dir() else asked
-
-
-def _base_of_miniature(photos: Path) -> str:
+def _base_of_miniature(photos: Path, subject: Subject) -> str:
     """The embedded base for photos that the miniature world rendered; SettingsError otherwise."""
-    if _all_miniature(photos):
-        return "embedded"
+    if all(is_miniature(photos / photo.name) for photo in subject.photos):
+        return defaults.EMBEDDED
     raise SettingsError(
-        "No base model was named, and these are photos of the real world. Use --base sd21 (Stable "
-        "Diffusion 2.1 base: about 5 GB to download once, CreativeML Open RAIL++-M licence, a GPU "
-        "with about 20 GB for full fine-tuning), or --base embedded for a rehearsal on the small "
-        "model that comes with rarebooth, which only knows a miniature world."
+        "No base model was named, and these are photos of the real world. Use --base sd21: Stable "
+        f"Diffusion 2.1 base, about {costs.SD21_DOWNLOAD / 1e9:.0f} GB to download once, licence "
+        "CreativeML Open RAIL++-M; full fine-tuning takes about "
+        f"{costs.SD21_DISK / 1e9:.0f} GB of disk, and {costs.SD21_MEMORY_CPU / 1e9:.1f} GB of "
+        "memory on a CPU at 256 pixels (measured) or about "
+        f"{costs.SD21_MEMORY_GPU / 1e9:.0f} GB on a GPU at 512 (estimated). Or --base embedded, "
+        "for a rehearsal on the small model that comes with rarebooth, which only knows a "
+        "miniature world."
     )
 
 
-def _all_miniature(photos: Path) -> bool:
-    files = [file for file in photos.iterdir() if file.is_file() and file.suffix == ".png"]
-    return bool(files) and all(is_miniature(file) for file in files)
+def _require_outside(out: Path, photos: Path) -> None:
+    """Raise SettingsError where a run would write into the folder of photos."""
+    inside = photos.resolve()
+    if out.resolve().is_relative_to(inside):
+        raise SettingsError(
+            f"The run folder {out} is the folder of photos or lies in it, and nothing is ever "
+            f"written there. Name one outside, such as --out {inside.parent / 'runs' / out.name}."
+        )
 
 
 def _earlier(
     folder: RunFolder, settings: Resolved, base: Base, subject: Subject
 ) -> dict[str, Any] | None:
+    """The record of the same run in this folder; SettingsError where it is of another one."""
     earlier = folder.read()
     if earlier is None:
         return None
     now = {**settings.as_record(), "base_digest": base.identity.digest, "photos": subject.digest}
-    before = {
-        **earlier["settings"],
-        "base_digest": earlier["base"]["digest"],
-        "photos": earlier["photos"]["digest"],
-    }
-    changed = differences(before, json.loads(json.dumps(now)))
+    try:
+        before = {
+            **earlier["settings"],
+            "base_digest": earlier["base"]["digest"],
+            "photos": earlier["photos"]["digest"],
+        }
+        finished = earlier["status"] == "finished"
+        dict(earlier["seconds"])
+        list(earlier["resumed_from"])
+    except (KeyError, TypeError, ValueError) as error:
+        raise SettingsError(
+            f"{folder.record} is not the record of a run of this version of rarebooth. Choose "
+            "another folder with --out."
+        ) from error
+    # A finished run draws no sheet any more, so that asking for one is asking for another run.
+    free = FREE_TO_CHANGE - {"previews"} if finished else FREE_TO_CHANGE
+    kept = json.loads(json.dumps(now))
+    before |= {key: kept[key] for key in free & kept.keys()}
+    changed = differences(before, kept)
     if changed:
         raise SettingsError(
             f"{folder.path} holds a run with other settings ({'; '.join(changed)}). Choose another "

@@ -20,7 +20,7 @@ Prediction = Literal["epsilon", "v_prediction"]
 class Process:
     """A discrete variance-preserving noising process and its prediction target.
 
-    ``alphas_cumprod``: float32 [T], falling, inside (0, 1).
+    ``alphas_cumprod``: float32 [T], falling, below 1; the last may be 0 (no signal is left).
     """
 
     alphas_cumprod: Tensor
@@ -40,7 +40,7 @@ class Process:
 
     def levels(self, timestep: Tensor) -> tuple[Tensor, Tensor]:
         """Signal and noise level of each timestep [B], shaped [B, 1, 1, 1] to multiply pictures."""
-        alpha = self.alphas_cumprod.to(timestep.device)[timestep][:, None, None, None]
+        alpha = sent(self.alphas_cumprod, timestep.device)[timestep][:, None, None, None]
         return alpha.sqrt(), (1 - alpha).sqrt()
 
     def add(self, clean: Tensor, noise: Tensor, timestep: Tensor) -> Tensor:
@@ -56,7 +56,10 @@ class Process:
         return signal_level * noise - noise_level * clean
 
     def split(self, noisy: Tensor, answer: Tensor, timestep: Tensor) -> tuple[Tensor, Tensor]:
-        """Turn the network's answer back into (clean, noise): ``add`` and ``goal`` inverted."""
+        """Turn the network's answer back into (clean, noise): ``add`` and ``goal`` inverted.
+
+        A network that predicts the noise says nothing of the picture where no signal is left.
+        """
         signal_level, noise_level = self.levels(timestep)
         if self.prediction == "epsilon":
             return (noisy - noise_level * answer) / signal_level, answer
@@ -64,6 +67,12 @@ class Process:
             signal_level * noisy - noise_level * answer,
             noise_level * noisy + signal_level * answer,
         )
+
+
+def sent(tensor: Tensor, device: torch.device) -> Tensor:
+    """A tensor of the CPU on a device; on a GPU without waiting for the work queued before."""
+    # CUDA has read the tensor by the time the call is back; other devices promise no such thing.
+    return tensor.to(device, non_blocking=device.type == "cuda")
 
 
 def scaled_linear(timesteps: int = 1000, start: float = 0.00085, end: float = 0.012) -> Tensor:

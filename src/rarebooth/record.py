@@ -1,37 +1,49 @@
 """``run.json`` as a run goes on: settings, versions, hashes, seconds, status."""
 
 import platform
+import re
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from importlib import metadata
+from pathlib import Path
 from typing import Any
 
-from rarebooth.folder import RunFolder
 from rarebooth.plan import Plan
 from rarebooth.run import State
 
 VERSIONED = ("rarebooth", "torch", "diffusers", "transformers", "safetensors", "Pillow", "numpy")
 
+_ROOT = r"(?:[A-Za-z]:[\\/]|\\\\|~?/)"
+_PATH = re.compile(
+    rf"""(?P<quote>['"]){_ROOT}.*?(?P=quote)|(?<![\w.:/~\\]){_ROOT}[^\s'"]*[^\s'".,;:)]"""
+)
+"""An absolute path, in quotes or not, of POSIX or Windows; no part of a URL or of "and/or"."""
+
 
 @dataclass
 class RunRecord:
-    """``run.json`` while the run is under way."""
+    """``run.json`` while the run is under way.
 
-    folder: RunFolder
+    ``content``: what is written. ``since``: when the time began that is not booked yet.
+    """
+
+    job: Plan
     content: dict[str, Any]
     since: float
-    current: str
 
     @staticmethod
     def begin(job: Plan) -> "RunRecord":
         """Write the record of a run that is about to start or to continue."""
         subject, base = job.subject, job.base
+        # Read again: the same plan may have been trained from before, and been interrupted.
+        earlier = job.folder.read() or {}
         content: dict[str, Any] = {
             "status": "running",
             "settings": job.settings.as_record(),
             "origin": dict(job.settings.origin),
             "preset": {"name": job.settings.preset.name, "source": job.settings.preset.source},
+            "drawing": asdict(job.settings.preset.draw),
             "base": {
                 "name": base.identity.name,
                 "family": base.identity.family,
@@ -48,19 +60,22 @@ class RunRecord:
                 "python": platform.python_version(),
                 **{name: metadata.version(name) for name in VERSIONED},
             },
-            "seconds": dict(job.earlier["seconds"]) if job.earlier else {},
-            "resumed_from": list(job.earlier["resumed_from"]) if job.earlier else [],
+            "seconds": dict(earlier.get("seconds", {})),
+            "resumed_from": list(earlier.get("resumed_from", [])),
+            "recommended": earlier.get("recommended"),
         }
         job.folder.write(content)
-        return RunRecord(job.folder, content, time.monotonic(), "preparation")
+        return RunRecord(job, content, time.monotonic())
 
-    def phase(self, name: str) -> None:
-        """Book the time since the last call on the phase that it went to."""
+    def book(self, phase: str) -> None:
+        """Book the time since the last call on the phase that has just ended.
+
+        A stage's first step includes what the method prepares for it, such as encoding the photos.
+        """
         now = time.monotonic()
         seconds = self.content["seconds"]
-        # A step's time is known when the step is reported, so it belongs to the name given now.
-        seconds[name] = round(seconds.get(name, 0.0) + now - self.since, 3)
-        self.since, self.current = now, name
+        seconds[phase] = round(seconds.get(phase, 0.0) + now - self.since, 3)
+        self.since = now
 
     def resumed(self, state: State | None, damaged: Sequence[str]) -> None:
         """Note which state the run continues from, and which states were found damaged."""
@@ -68,19 +83,32 @@ class RunRecord:
             self.content["resumed_from"].append({"stage": state.stage, "step": state.done})
         if damaged:
             self.content["damaged_states"] = list(damaged)
-        self.folder.write(self.content)
+        self.job.folder.write(self.content)
 
-    def end(self, status: str, error: str | None = None) -> None:
+    @property
+    def recommended(self) -> str | None:
+        """The recommended checkpoint, once all steps are taken and as long as it is there."""
+        name: str | None = self.content["recommended"]
+        there = name is not None and self.job.folder.checkpoint(name).is_file()
+        return name if there else None
+
+    def recommend(self, checkpoint: str) -> None:
+        """Note that all steps are taken: a run that continues from here takes none."""
+        self.content["recommended"] = checkpoint
+        self.job.folder.write(self.content)
+
+    def end(self, status: str, error: Exception | None = None) -> None:
         """Write how the run ended: "finished", "interrupted" or "failed" with its reason."""
-        self.phase(self.current)
         self.content["status"] = status
         if error is not None:
-            # A record travels with the run: it must not tell where the run once lay.
-            for path in (self.folder.path.absolute(), self.folder.path):
-                error = error.replace(str(path), "the run folder")
-            # Where the folder lies on this machine is nobody else's business.
-            self.content["error"] = error.replace(str(self.folder.path), self.folder.path.name)
-        else:
-            self.content.pop("error", None)
-        self.content["checkpoints"] = self.folder.checkpoints()
-        self.folder.write(self.content)
+            self.content["error"] = self._without_paths(error)
+        self.content["checkpoints"] = self.job.folder.checkpoints()
+        self.job.folder.write(self.content)
+
+    def _without_paths(self, error: Exception) -> str:
+        """What went wrong, for a record that travels and must not tell whose machine it was."""
+        message = str(error)
+        # These by themselves first: a path with spaces has no end that could be seen.
+        for path in (self.job.folder.path, self.job.photos_at, Path(self.job.base_asked)):
+            message = message.replace(str(path.absolute()), "...")
+        return f"{type(error).__name__}: {_PATH.sub('...', message)}".removesuffix(": ")

@@ -2,12 +2,16 @@
 
 A method calls ``Run.train`` once a stage and passes its steps on; whoever reads the steps decides
 what to show, save or stop. All randomness of a step is a function of (seed, stage, step), so that a
-resumed run continues bit for bit.
+resumed run continues with the same draws: bit for bit on a CPU, to tolerance on a GPU, where some
+kernels add in any order.
 """
 
 import hashlib
-from collections.abc import Callable, Generator, Mapping
+import math
+from collections.abc import Callable, Generator, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -15,6 +19,7 @@ from torch import Tensor
 from rarebooth.base import Base, Batch
 from rarebooth.delta import Delta
 from rarebooth.errors import DivergedError
+from rarebooth.process import sent
 
 GPU_CHECK_EVERY = 10
 """Steps between looks at the loss on a GPU, where each look makes the host wait."""
@@ -41,15 +46,15 @@ class Recipe:
 class State:
     """Enough to continue: where training stands and the tensors it stands on.
 
-    ``finished``: the trained tensors of earlier stages. ``weights``, ``optimiser``: those of the
-    stage under way; optimiser tensors are keyed "name/slot".
+    ``finished``: the trained tensors of earlier stages, by stage. ``weights``: those of the stage
+    under way, by name. ``optimiser``: its slots ("exp_avg"), each with a tensor for every name.
     """
 
     stage: str
     done: int
     finished: Mapping[str, Mapping[str, Tensor]]
     weights: Mapping[str, Tensor]
-    optimiser: Mapping[str, Tensor]
+    optimiser: Mapping[str, Mapping[str, Tensor]]
 
 
 @dataclass(frozen=True)
@@ -57,8 +62,10 @@ class Step:
     """One finished update.
 
     ``done`` of ``total`` updates of ``stage``. ``loss``: fp32 [], still on the device. ``batch``:
-    what was drawn. ``snapshot`` copies what has been learnt so far; ``state`` what a resume needs.
-    Both must be called before the next step is asked for.
+    what was drawn. ``snapshot`` forms what has been learnt so far, in memory of its own. ``state``
+    lends what a resume needs: the very tensors that the next step changes, so that no second copy
+    of weights and moments is held. Both must be called before the next step is asked for; both
+    raise DivergedError where a step up to this one went wrong.
     """
 
     stage: str
@@ -86,10 +93,12 @@ def draw_batch(base: Base, photos: int, count: int) -> Callable[[torch.Generator
     def draw(rng: torch.Generator) -> Batch:
         shape = (count, *base.latent_shape)
         return Batch(
-            photo=torch.randint(photos, (count,), generator=rng).to(base.device),
-            timestep=torch.randint(base.process.timesteps, (count,), generator=rng).to(base.device),
-            noise=torch.randn(shape, generator=rng).to(base.device),
-            encoding=torch.randn(shape, generator=rng).to(base.device),
+            photo=sent(torch.randint(photos, (count,), generator=rng), base.device),
+            timestep=sent(
+                torch.randint(base.process.timesteps, (count,), generator=rng), base.device
+            ),
+            noise=sent(torch.randn(shape, generator=rng), base.device),
+            encoding=sent(torch.randn(shape, generator=rng), base.device),
         )
 
     return draw
@@ -102,7 +111,7 @@ class Run:
     seed: int
     resume: State | None = None
     finished: dict[str, Mapping[str, Tensor]] = field(
-        default_factory=dict[str, Mapping[str, Tensor]]
+        init=False, default_factory=dict[str, Mapping[str, Tensor]]
     )
 
     def train(
@@ -118,7 +127,8 @@ class Run:
 
         ``draw`` must take all its randomness from the generator it is given; ``loss`` returns one
         number a sample, [B]. Raises DivergedError when the loss or its gradient is no longer
-        finite.
+        finite: on a CPU before the update, on a GPU up to ``GPU_CHECK_EVERY`` steps later, but
+        always before a snapshot or a state could hold it.
         """
         if self.resume is not None and stage in self.resume.finished:
             _copy(self.resume.finished[stage], weights)
@@ -140,27 +150,34 @@ class Run:
             self.resume = None
         # A loss of an earlier stage may have left gradients here, which no state would hold.
         optimiser.zero_grad(set_to_none=True)
+        watch = _Watch(stage, recipe)
+
+        def sound_snapshot() -> Delta:
+            watch.look()
+            return snapshot()
+
         for done in range(begin + 1, recipe.steps + 1):
             batch = draw(generator_for(self.seed, stage, done))
-            mean_loss = _backward(loss, batch, recipe.accumulate)
+            with _deterministic():
+                mean_loss = _backward(loss, batch, recipe.accumulate)
             limit = torch.inf if recipe.clip is None else recipe.clip
             norm = torch.nn.utils.clip_grad_norm_(weights.values(), limit)
+            watch.add(done, batch, mean_loss, norm)
             if (
                 mean_loss.device.type == "cpu"
                 or done % GPU_CHECK_EVERY == 0
                 or done == recipe.steps
             ):
-                _require_finite("loss", mean_loss, stage, done, batch, recipe)
-                _require_finite("gradient's norm", norm, stage, done, batch, recipe)
+                watch.look()
             optimiser.step()
             optimiser.zero_grad(set_to_none=True)
 
             def state(done: int = done) -> State:
-                slots = _optimiser_tensors(optimiser, weights)
-                finished = {name: _copies(tensors) for name, tensors in self.finished.items()}
-                return State(stage, done, finished, _copies(weights), slots)
+                watch.look()
+                finished = {name: _lent(tensors) for name, tensors in self.finished.items()}
+                return State(stage, done, finished, _lent(weights), _slots(optimiser, weights))
 
-            yield Step(stage, done, recipe.steps, mean_loss, batch, snapshot, state)
+            yield Step(stage, done, recipe.steps, mean_loss, batch, sound_snapshot, state)
         self._finish(stage, weights)
 
     def _finish(self, stage: str, weights: Mapping[str, Tensor]) -> None:
@@ -180,19 +197,47 @@ def _backward(loss: Callable[[Batch], Tensor], batch: Batch, pieces: int) -> Ten
     return total
 
 
-def _require_finite(
-    what: str, value: Tensor, stage: str, done: int, batch: Batch, recipe: Recipe
-) -> None:
-    if not bool(torch.isfinite(value)):
-        raise DivergedError(
-            f"The {what} became {float(value)} at step {done} of stage {stage!r} (photos "
-            f"{batch.photo.tolist()}, timesteps {batch.timestep.tolist()}). The last checkpoint is "
-            f"sound. Lower the learning rate (now {recipe.lr:g}) or use --precision fp32."
-        )
+class _Watch:
+    """Losses and gradient norms that nobody has looked at, so that one look serves many steps."""
+
+    def __init__(self, stage: str, recipe: Recipe) -> None:
+        self._stage, self._recipe = stage, recipe
+        self._unseen: list[tuple[int, Batch, Tensor]] = []
+
+    def add(self, done: int, batch: Batch, loss: Tensor, norm: Tensor) -> None:
+        self._unseen.append((done, batch, torch.stack([loss.float(), norm.float()])))
+
+    def look(self) -> None:
+        """Raise DivergedError for the first step since the last look that was not finite."""
+        seen, self._unseen = self._unseen, []
+        if not seen:
+            return
+        numbers: list[list[float]] = torch.stack([pair for _, _, pair in seen]).tolist()
+        for (done, batch, _), pair in zip(seen, numbers, strict=True):
+            for what, value in zip(("loss", "gradient's norm"), pair, strict=True):
+                if not math.isfinite(value):
+                    raise DivergedError(
+                        f"The {what} became {value} at step {done} of stage {self._stage!r} "
+                        f"(photos {batch.photo.tolist()}, timesteps {batch.timestep.tolist()}). "
+                        "What was saved before is sound. Lower the learning rate (now "
+                        f"{self._recipe.lr:g}) or use --precision fp32, with another --out."
+                    )
 
 
-def _copies(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    return {name: tensor.detach().cpu().clone() for name, tensor in tensors.items()}
+@contextmanager
+def _deterministic() -> Iterator[None]:
+    """Let cuDNN take the same kernel each time, one whose sums have one order."""
+    cudnn: Any = torch.backends.cudnn
+    before = (cudnn.deterministic, cudnn.benchmark)
+    cudnn.deterministic, cudnn.benchmark = True, False
+    try:
+        yield
+    finally:
+        cudnn.deterministic, cudnn.benchmark = before
+
+
+def _lent(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    return {name: tensor.detach() for name, tensor in tensors.items()}
 
 
 @torch.no_grad()
@@ -201,21 +246,22 @@ def _copy(source: Mapping[str, Tensor], target: Mapping[str, Tensor]) -> None:
         tensor.copy_(source[name])
 
 
-def _optimiser_tensors(
+def _slots(
     optimiser: torch.optim.Optimizer, weights: Mapping[str, Tensor]
-) -> dict[str, Tensor]:
-    return {
-        f"{name}/{slot}": value.detach().cpu().clone()
-        for name, tensor in weights.items()
-        for slot, value in optimiser.state[tensor].items()
-    }
+) -> dict[str, dict[str, Tensor]]:
+    slots: dict[str, dict[str, Tensor]] = {}
+    for name, tensor in weights.items():
+        for slot, value in optimiser.state[tensor].items():
+            slots.setdefault(slot, {})[name] = value.detach()
+    return slots
 
 
 def _load_optimiser(
-    optimiser: torch.optim.Optimizer, weights: Mapping[str, Tensor], saved: Mapping[str, Tensor]
+    optimiser: torch.optim.Optimizer,
+    weights: Mapping[str, Tensor],
+    slots: Mapping[str, Mapping[str, Tensor]],
 ) -> None:
-    for key, value in saved.items():
-        name, _, slot = key.rpartition("/")
-        tensor = weights[name]
-        # AdamW counts steps in a tensor that a fused optimiser keeps beside the weights.
-        optimiser.state[tensor][slot] = value.clone().to(tensor.device)
+    for slot, saved in slots.items():
+        for name, tensor in weights.items():
+            # AdamW counts steps in a tensor that a fused optimiser keeps beside the weights.
+            optimiser.state[tensor][slot] = saved[name].to(tensor.device, copy=True)

@@ -4,7 +4,7 @@ A picture is a function of its prompt and its own seed, whatever it is batched w
 is drawn by a generator of its own, as ``diffusers`` does with one generator a picture.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Literal, get_args
 
 import numpy as np
@@ -13,7 +13,7 @@ from diffusers.schedulers.scheduling_ddim import DDIMScheduler
 from diffusers.schedulers.scheduling_dpmsolver_multistep import DPMSolverMultistepScheduler
 
 from rarebooth.base import Session
-from rarebooth.errors import SettingsError
+from rarebooth.errors import DivergedError, SettingsError
 
 Sampler = Literal["ddim", "dpm++"]
 BATCH = 8
@@ -37,7 +37,6 @@ def scheduler(sampler: str, config: Mapping[str, Any]) -> Any:  # noqa: ANN401
     raise SettingsError(f"Unknown sampler {sampler!r}; known: {known}.")
 
 
-@torch.no_grad()
 def draw(
     session: Session,
     prompts: Sequence[str],
@@ -46,23 +45,33 @@ def draw(
     sampler: str = "ddim",
     steps: int = 50,
     guidance: float = 7.5,
-    progress: Callable[[int], None] | None = None,
 ) -> np.ndarray:
     """Draw one picture for each (prompt, seed) pair: uint8 [N, size, size, 3].
 
-    ``guidance``: classifier-free guidance scale (Ho and Salimans 2022); 1 switches it off.
-    ``progress`` is told the count of finished pictures.
+    ``guidance``: classifier-free guidance scale (Ho and Salimans 2022); 1 switches it off. Raises
+    DivergedError where the base's answers stop being finite numbers.
     """
-    pictures: list[np.ndarray] = []
+    drawn = draw_batches(session, prompts, seeds, sampler=sampler, steps=steps, guidance=guidance)
+    return np.concatenate(list(drawn))
+
+
+def draw_batches(
+    session: Session,
+    prompts: Sequence[str],
+    seeds: Sequence[int],
+    *,
+    sampler: str,
+    steps: int,
+    guidance: float,
+) -> Iterator[np.ndarray]:
+    """The pictures of ``draw`` in order, up to ``BATCH`` at a time, each as soon as it is drawn."""
     for start in range(0, len(prompts), BATCH):
         part = slice(start, start + BATCH)
         solver = scheduler(sampler, session.base.scheduler_config)
-        pictures.append(_draw_batch(session, prompts[part], seeds[part], solver, steps, guidance))
-        if progress is not None:
-            progress(min(start + BATCH, len(prompts)))
-    return np.concatenate(pictures)
+        yield _draw_batch(session, prompts[part], seeds[part], solver, steps, guidance)
 
 
+@torch.no_grad()
 def _draw_batch(
     session: Session,
     prompts: Sequence[str],
@@ -91,4 +100,9 @@ def _draw_batch(
             empty, asked = answer.chunk(2)
             answer = empty + guidance * (asked - empty)
         latents = solver.step(answer, timestep, latents).prev_sample
+    if not bool(torch.isfinite(latents).all()):
+        raise DivergedError(
+            f"Drawing {prompts[0]!r} gave numbers that are not finite, so there is no picture. "
+            "Use --precision fp32 or a smaller --guidance, or draw an earlier --checkpoint."
+        )
     return base.decode(latents)

@@ -13,12 +13,16 @@ from typing import Any, Literal, get_type_hints
 
 import pydantic
 
+from rarebooth import defaults
 from rarebooth.errors import SettingsError
 from rarebooth.method import Method
 
 ENVIRONMENT = "RAREBOOTH_"
 ENVIRONMENT_FOR_TESTS = frozenset({"dreambench", "clip_bpe"})
 """Names behind the prefix that are not settings: they tell the tests where real data lies."""
+
+LARGEST_SEED = 2**62
+"""Leaves room, in the 64 bits of a generator's seed, for the seeds that are counted on from it."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -27,9 +31,9 @@ class TrainSettings:
 
     noun: str
     base: str
-    method: str = "two-stage"
+    method: str = defaults.METHOD
     seed: int = 0
-    device: Literal["auto", "cpu", "cuda", "mps"] = "auto"
+    device: str = "auto"
     precision: Literal["auto", "fp32", "bf16"] = "auto"
     resolution: int | None = None
     checkpoint_every: int = 200
@@ -79,7 +83,7 @@ def method_settings(method: Method) -> dict[str, Any]:
 
 def preset_for(base: str) -> Preset:
     """The preset of a base: the embedded one has its own, all others the papers' values."""
-    name = "embedded" if base == "embedded" else "default"
+    name = defaults.EMBEDDED if base == defaults.EMBEDDED else "default"
     text = resources.files("rarebooth.presets").joinpath(f"{name}.toml").read_text("utf-8")
     content = tomllib.loads(text)
     draw = DrawSettings(**content.get("draw", {}))
@@ -140,8 +144,14 @@ def resolve(
     train = TrainSettings(**{key: values[key] for key in run_hints if key in values})
     method = kind(**{key: values[key] for key in method_hints if key in values})
     method.check()
-    _check_cadences(train, method, origins)
+    _check_run(train, method, origins)
     return Resolved(train, method, preset, origins)
+
+
+def check_seed(seed: int, count: int = 1) -> None:
+    """Raise SettingsError unless ``seed`` and the ``count - 1`` after it can seed a generator."""
+    if seed < 0 or seed + count - 1 > LARGEST_SEED:
+        raise SettingsError(f"seed is {seed}; it must be from 0 to {LARGEST_SEED}.")
 
 
 def differences(before: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
@@ -175,8 +185,9 @@ def _parse(key: str, value: Any, hint: Any, origin: str) -> Any:  # noqa: ANN401
         raise SettingsError(f"{key} ({origin}) is {value!r}: {reason}.") from error
 
 
-def _check_cadences(train: TrainSettings, method: Method, origin: Mapping[str, str]) -> None:
-    steps: int | None = getattr(method, "steps", None)
+def _check_run(train: TrainSettings, method: Method, origin: Mapping[str, str]) -> None:
+    check_seed(train.seed)
+    steps = method.lengths()[method.stages[-1]]
     for key in ("checkpoint_every", "save_state_every"):
         every: int = getattr(train, key)
         if every < 1:
@@ -184,8 +195,7 @@ def _check_cadences(train: TrainSettings, method: Method, origin: Mapping[str, s
         given = origin.get(key) in {"flag", "environment", "file"}
         if given and steps is not None and every > steps:
             raise SettingsError(
-                f"{key} is {every}, longer than the run of {steps} steps: nothing would ever be "
-                f"written. Choose at most {steps}."
+                f"{key} is {every}, longer than the run of {steps} steps. Choose at most {steps}."
             )
     if train.resolution is not None and train.resolution < 1:
         raise SettingsError(f"resolution is {train.resolution}; it must be at least 1.")

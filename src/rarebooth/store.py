@@ -2,7 +2,8 @@
 
 A state is a folder ``state/<stage>-<step>/`` of safetensors with a manifest of SHA-256 digests. It
 is written beside, flushed, renamed; only then are older states removed. Whatever the moment of a
-crash, the newest folder whose manifest verifies is a complete state.
+crash, the newest folder whose manifest verifies is a complete state. Neither writing nor reading
+holds more of it than one file's tensors beside those that are trained.
 """
 
 import errno
@@ -10,20 +11,26 @@ import hashlib
 import json
 import os
 import shutil
-from collections.abc import Generator, Mapping
+from collections.abc import Generator, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
 import filelock
-from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
 from torch import Tensor
 
-from rarebooth.errors import ResourceError, SettingsError
+from rarebooth.errors import DivergedError, ResourceError
 from rarebooth.run import State
 
 MANIFEST = "manifest.json"
+WEIGHTS = "weights.safetensors"
+OPTIMISER = "optimiser-"
+FINISHED = "finished-"
+NO_FOLDERS = frozenset({errno.EINVAL, errno.ENOTSUP})
+"""What some network file systems answer when asked to flush a folder."""
 
 
 def digest(path: Path) -> str:
@@ -42,9 +49,9 @@ def writing(path: Path) -> Generator[Path]:
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         yield beside
-        _flush(beside)
+        _flush_file(beside)
         beside.replace(path)
-        _flush(path.parent)
+        _flush_folder(path.parent)
     except (OSError, SafetensorError) as error:
         raise unwritable(path, error) from error
     finally:
@@ -77,13 +84,13 @@ def write_json(path: Path, content: Mapping[str, Any]) -> None:
 
 @contextmanager
 def lock(folder: Path) -> Generator[None]:
-    """Hold a run folder; SettingsError if another process is training into it."""
+    """Hold a run folder; ResourceError if another process is training into it."""
     try:
         folder.mkdir(parents=True, exist_ok=True)
         held = filelock.FileLock(folder / ".lock", timeout=0)
         held.acquire()
     except filelock.Timeout as error:
-        raise SettingsError(
+        raise ResourceError(
             f"Another process is training into {folder}. Wait for it, or choose another folder "
             "with --out."
         ) from error
@@ -96,35 +103,36 @@ def lock(folder: Path) -> Generator[None]:
 
 
 def save_state(folder: Path, state: State) -> None:
-    """Commit a state below ``folder``, then remove the states that it makes unnecessary."""
+    """Commit a state below ``folder``, then remove the states that it makes unnecessary.
+
+    Raises DivergedError, and keeps the earlier state, where a number of ``state`` is not finite.
+    """
     name = _name(state.stage, state.done)
     beside = folder / f".part-{name}-{os.getpid()}"
     try:
         shutil.rmtree(beside, ignore_errors=True)
         beside.mkdir(parents=True)
-        save_file(dict(state.weights), beside / "weights.safetensors")
-        save_file(dict(state.optimiser), beside / "optimiser.safetensors")
-        finished = {
-            f"{stage}\n{tensor}": value
-            for stage, tensors in state.finished.items()
-            for tensor, value in tensors.items()
-        }
-        save_file(finished, beside / "finished.safetensors")
-        for file in sorted(beside.iterdir()):
-            _flush(file)
+        for file, tensors in _files(state):
+            _require_finite(tensors, name)
+            # On a GPU, this file's tensors are all that is copied to the host at a time.
+            save_file({key: tensor.cpu() for key, tensor in tensors.items()}, beside / file)
+            _flush_file(beside / file)
         manifest = {
             "stage": state.stage,
             "done": state.done,
             "sha256": {file.name: digest(file) for file in sorted(beside.iterdir())},
         }
         (beside / MANIFEST).write_text(json.dumps(manifest, indent=2), encoding="utf-8")
-        _flush(beside / MANIFEST)
+        _flush_file(beside / MANIFEST)
         _remove(folder / name)
         beside.replace(folder / name)
-        _flush(folder)
+        _flush_folder(folder)
     except (OSError, SafetensorError) as error:
         shutil.rmtree(beside, ignore_errors=True)
         raise unwritable(folder / name, error) from error
+    except DivergedError:
+        shutil.rmtree(beside, ignore_errors=True)
+        raise
     for older in list(folder.iterdir()):
         if older.name != name:
             _remove(older)
@@ -152,18 +160,56 @@ def load_state(folder: Path) -> tuple[State | None, list[str]]:
     return None, damaged
 
 
+def _files(state: State) -> Iterator[tuple[str, Mapping[str, Tensor]]]:
+    """The files of a state: their names, and the tensors of each."""
+    yield WEIGHTS, state.weights
+    for slot, tensors in state.optimiser.items():
+        yield f"{OPTIMISER}{slot}.safetensors", tensors
+    for stage, tensors in state.finished.items():
+        yield f"{FINISHED}{stage}.safetensors", tensors
+
+
 def _read_state(entry: Path, manifest: Mapping[str, Any]) -> State:
-    finished: dict[str, dict[str, Tensor]] = {}
-    for key, value in load_file(entry / "finished.safetensors").items():
-        stage, _, tensor = key.partition("\n")
-        finished.setdefault(stage, {})[tensor] = value
+    def group(prefix: str) -> dict[str, _OnDisk]:
+        names = (Path(file).stem for file in manifest["sha256"] if file.startswith(prefix))
+        return {name.removeprefix(prefix): _OnDisk(entry / f"{name}.safetensors") for name in names}
+
     return State(
         stage=manifest["stage"],
         done=manifest["done"],
-        finished=finished,
-        weights=load_file(entry / "weights.safetensors"),
-        optimiser=load_file(entry / "optimiser.safetensors"),
+        finished=group(FINISHED),
+        weights=_OnDisk(entry / WEIGHTS),
+        optimiser=group(OPTIMISER),
     )
+
+
+class _OnDisk(Mapping[str, Tensor]):
+    """Tensors of a file, each read when it is asked for; the file is not held open or mapped."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        with safe_open(path, framework="pt") as file:
+            self._names = tuple(file.keys())
+
+    def __getitem__(self, name: str) -> Tensor:
+        with safe_open(self._path, framework="pt") as file:
+            return file.get_tensor(name)
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._names)
+
+    def __len__(self) -> int:
+        return len(self._names)
+
+
+def _require_finite(tensors: Mapping[str, Tensor], state: str) -> None:
+    for key, tensor in tensors.items():
+        if not bool(torch.isfinite(tensor).all()):
+            raise DivergedError(
+                f"{key} holds a number that is not finite, so the state {state} was not saved. "
+                "What was saved before is sound. Lower the learning rate or use --precision fp32, "
+                "with another --out."
+            )
 
 
 def _remove(state: Path) -> None:
@@ -179,9 +225,20 @@ def _name(stage: str, done: int) -> str:
     return f"{stage}-{done:08d}"
 
 
-def _flush(path: Path) -> None:
+def _flush_file(path: Path) -> None:
+    with path.open("r+b") as file:
+        os.fsync(file.fileno())
+
+
+def _flush_folder(path: Path) -> None:
+    """Make the names in a folder last, where the system can: Windows opens no folders."""
+    if os.name == "nt":
+        return
     handle = os.open(path, os.O_RDONLY)
     try:
         os.fsync(handle)
+    except OSError as error:
+        if error.errno not in NO_FOLDERS:
+            raise
     finally:
         os.close(handle)

@@ -1,55 +1,70 @@
-"""Training as a job on disk: photos in, a run folder out, resumed bit for bit."""
+"""Training as a job on disk: photos in, a run folder out, continued where it was interrupted."""
 
-import json
+import math
 import shutil
 from collections.abc import Callable, Generator
+from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
 from PIL import Image
+from torch import Tensor
 
 from rarebooth import artifact, prompts, sample, store
 from rarebooth.artifact import Header
 from rarebooth.base import Session
-from rarebooth.errors import RareboothError
+from rarebooth.errors import RareboothError, ResourceError, SettingsError
 from rarebooth.folder import STAGE_NAMES, RunFolder
-from rarebooth.pictures import picture_text, save_png
+from rarebooth.pictures import drawing_text, picture_text, save_png
 from rarebooth.plan import Plan
 from rarebooth.record import RunRecord
 from rarebooth.run import Run
 from rarebooth.settings import method_settings
 from rarebooth.sheet import Row, contact_sheet
+from rarebooth.steplog import StepLog
 from rarebooth.subject import photo_sheet
 from rarebooth.tokens import fill
 
+SHEET = "contact sheet"
+"""The stage of the ``Progress`` that says that all steps are taken and the sheet is being drawn."""
+
 
 class Interrupted(RareboothError):
-    """Training was asked to stop; its state is saved."""
+    """Training was asked to stop; what a resume needs is saved."""
 
     exit_code = 130
 
 
 @dataclass(frozen=True)
 class Progress:
-    """A finished step as its readers see it; ``written`` is a new file, if there is one."""
+    """A finished step as its readers see it, or, with ``stage`` ``SHEET``, that no more will come.
+
+    ``written``: a new file, if there is one. ``on_device``: the loss where it was formed.
+    """
 
     stage: str
     done: int
     total: int
-    loss: float
+    on_device: Tensor | None
     written: Path | None
+
+    @property
+    def loss(self) -> float:
+        """The loss of the step, nan for the sheet. On a GPU each look makes the host wait."""
+        return math.nan if self.on_device is None else float(self.on_device)
 
 
 def train(
     job: Plan, *, stop: Callable[[], bool] = lambda: False
 ) -> Generator[Progress, None, RunFolder]:
-    """Train, writing checkpoints and state as it goes; yields every step.
+    """Train, writing checkpoints and state as it goes; yields every step, then the sheet.
 
-    A folder with an interrupted run is continued bit for bit; a finished one is left alone. When
-    ``stop`` answers True after a step, the state is saved and Interrupted raised.
+    A folder with an interrupted run is continued, bit for bit on a CPU; a finished one is left
+    alone. When ``stop`` answers True after a step, the state is saved and Interrupted raised.
     """
     if job.finished:
-        job.folder.discard_state()
+        job.folder.discard_state()  # a part of it, where removing it failed before
         return job.folder
     job.folder.prepare()
     with store.lock(job.folder.path):
@@ -57,111 +72,141 @@ def train(
         record = RunRecord.begin(job)
         try:
             yield from _train(job, record, stop)
-        except Interrupted:
-            record.end("interrupted")
-            raise
-        except Exception as error:
-            record.end("failed", str(error) or type(error).__name__)
-            raise
-        except GeneratorExit:
-            record.end("interrupted")
+        except BaseException as error:
+            failure = error if isinstance(error, Exception) else None  # else Ctrl-C, or closed
+            try:
+                if failure is None or isinstance(error, Interrupted):
+                    record.end("interrupted")
+                else:
+                    record.end("failed", failure)
+            except ResourceError as unwritten:
+                error.add_note(str(unwritten))
             raise
         record.end("finished")
-        job.folder.discard_state()
     return job.folder
 
 
 def _train(
     job: Plan, record: RunRecord, stop: Callable[[], bool]
 ) -> Generator[Progress, None, None]:
+    recommended = record.recommended
+    if recommended is None:
+        recommended = yield from _take_steps(job, record, stop)
+    job.folder.discard_state()
+    with store.writing(job.folder.subject) as beside:
+        shutil.copyfile(job.folder.checkpoint(recommended), beside)
+    if job.settings.train.previews != "none":
+        yield Progress(SHEET, 0, 1, None, None)
+        draw_sheet(job)
+        record.book(SHEET)
+
+
+def _take_steps(
+    job: Plan, record: RunRecord, stop: Callable[[], bool]
+) -> Generator[Progress, None, str]:
+    """The steps that are missing; returns the checkpoint to recommend.
+
+    What optimising took of memory is given back when it ends.
+    """
     folder, method, settings = job.folder, job.settings.method, job.settings.train
-    save_png(folder.photos, photo_sheet(job.subject), {})
+    save_png(folder.photos, photo_sheet(job.subject), {"photos": job.subject.digest[:16]})
     state, damaged = store.load_state(folder.state)
     record.resumed(state, damaged)
     folder.cut_steps(method.stages, state.stage if state else None, state.done if state else 0)
-    with Session(job.base) as session, folder.steps.open("a", encoding="utf-8") as lines:
-        run = Run(settings.seed, state)
-        for step in method.fit(session, [job.subject], run):
-            record.phase(step.stage)
-            loss = float(step.loss)
-            line = {"stage": step.stage, "step": step.done, "loss": loss}
-            lines.write(json.dumps(line) + "\n")
+    record.book("preparation")
+    with (
+        Session(job.base) as session,
+        StepLog(folder.steps) as log,
+        closing(method.fit(session, [job.subject], Run(settings.seed, state))) as steps,
+    ):
+        for step in steps:
+            record.book(step.stage)
+            log.add(step)
             written = None
             name = job.checkpoint_name(step)
             if name is not None:
                 written = folder.checkpoint(name)
                 artifact.save(written, step.snapshot(), _header(job, name))
+                record.book("checkpoints")
                 if name in STAGE_NAMES and settings.previews != "none":
-                    record.phase("first picture")
                     written = _first_picture(job, session, name)
-            asked = stop()
-            if asked or step.done % settings.save_state_every == 0 or step.done == step.total:
-                lines.flush()
+                    record.book("first picture")
+            asked, at_end = stop(), step.done == step.total
+            all_taken = at_end and step.stage == method.stages[-1]
+            if all_taken and name is not None:
+                # The last checkpoint is all that is still needed: no state is written for it.
+                log.flush()
+                record.recommend(name)
+            elif asked or at_end or step.done % settings.save_state_every == 0:
+                log.flush()
                 store.save_state(folder.state, step.state())
-            yield Progress(step.stage, step.done, step.total, loss, written)
+                record.book("states")
+            yield Progress(step.stage, step.done, step.total, step.loss, written)
             if asked:
                 raise Interrupted(
                     f"Stopped after step {step.done} of stage {step.stage!r}; the state is saved. "
                     "The same command continues."
                 )
-    record.phase("contact sheet")
-    _copy_recommended(folder)
-    if settings.previews != "none":
-        draw_sheet(job)
+            if all_taken and name is not None:
+                return name  # what is left of the method would form the last change once more
+    raise SettingsError(
+        f"{method.name} took no step of its last stage, {method.stages[-1]!r}, so nothing was "
+        "learnt. Give that stage at least one step, with another --out."
+    )
 
 
 def _first_picture(job: Plan, session: Session, checkpoint: str) -> Path:
     learnt = artifact.load(job.folder.checkpoint(checkpoint))
-    prompt = fill(prompts.PLAIN, learnt.delta.phrases[0])
-    draw = job.settings.preset.draw
-    pictures = sample.draw(
-        session,
-        [prompt],
-        [job.settings.train.seed],
-        sampler=draw.sampler,
-        steps=draw.sampler_steps,
-        guidance=draw.guidance,
-    )
-    text = picture_text(prompt, job.settings.train.seed, learnt)
-    save_png(job.folder.first_picture, Image.fromarray(pictures[0]), text)
+    prompt, seed = fill(prompts.PLAIN, learnt.delta.phrases[0]), job.settings.train.seed
+    picture = _draw(job, session, [prompt], [seed])[0]
+    text = picture_text(prompt, seed, learnt, job.settings.preset.draw)
+    save_png(job.folder.first_picture, Image.fromarray(picture), text)
     return job.folder.first_picture
-
-
-def _copy_recommended(folder: RunFolder) -> None:
-    last = folder.checkpoint(folder.checkpoints()[-1])
-    with store.writing(folder.subject) as beside:
-        shutil.copyfile(last, beside)
 
 
 def draw_sheet(job: Plan) -> None:
     """Draw ``contact-sheet.png``: the photos, then six scenes by base and checkpoints."""
-    folder, seed = job.folder, job.settings.train.seed
-    draw = job.settings.preset.draw
+    folder, names = job.folder, job.folder.checkpoints()
     scenes = prompts.SHEET_SCENES
-    seeds = [seed + index for index in range(len(scenes))]
-    rows = [Row(f"photos of the {job.subject.noun}", job.subject.images)]
-
-    def scene_row(session: Session, label: str, phrase: str) -> Row:
-        filled = [fill(scene, phrase) for scene in scenes]
-        pictures = sample.draw(
-            session,
-            filled,
-            seeds,
-            sampler=draw.sampler,
-            steps=draw.sampler_steps,
-            guidance=draw.guidance,
-        )
-        return Row(label, pictures)
-
+    seeds = [job.settings.train.seed + index for index in range(len(scenes))]
+    rows = [Row(f"photos of the {job.subject.noun}", job.subject.images[: len(scenes)])]
     with Session(job.base) as session:
-        rows.append(scene_row(session, "the base model's answer", job.subject.noun))
-        for name in folder.checkpoints():
-            learnt = artifact.load(folder.checkpoint(name)).delta
-            session.wear(learnt)
+        filled = [fill(scene, job.subject.noun) for scene in scenes]
+        rows.append(Row("the base model's answer", _draw(job, session, filled, seeds)))
+        for name in names:
+            phrase = _wear(session, folder, name)
+            filled = [fill(scene, phrase) for scene in scenes]
             label = f"after {name.replace('-', ' ')}" if name in STAGE_NAMES else f"{name} steps"
-            rows.append(scene_row(session, label, learnt.phrases[0]))
+            rows.append(Row(label, _draw(job, session, filled, seeds)))
     captions = [scene.removeprefix(f"{prompts.PLAIN} ") for scene in scenes]
-    save_png(folder.sheet, contact_sheet(rows, captions), {})
+    text = {
+        "scenes": "; ".join(scenes),
+        "seeds": ", ".join(str(seed) for seed in seeds),
+        "noun": job.subject.noun,
+        "checkpoints": ", ".join(names),
+        "subject": store.digest(folder.subject)[:16],
+        **drawing_text(job.base.identity, job.base.size, job.settings.preset.draw),
+    }
+    save_png(folder.sheet, contact_sheet(rows, captions), text)
+
+
+def _wear(session: Session, folder: RunFolder, checkpoint: str) -> str:
+    """Put a checkpoint on; returns its phrase and keeps nothing else of the file in memory."""
+    learnt = artifact.load(folder.checkpoint(checkpoint)).delta
+    session.wear(learnt)
+    return learnt.phrases[0]
+
+
+def _draw(job: Plan, session: Session, filled: list[str], seeds: list[int]) -> np.ndarray:
+    draw = job.settings.preset.draw
+    return sample.draw(
+        session,
+        filled,
+        seeds,
+        sampler=draw.sampler,
+        steps=draw.sampler_steps,
+        guidance=draw.guidance,
+    )
 
 
 def _header(job: Plan, checkpoint: str) -> Header:

@@ -24,6 +24,12 @@ from toy_base import toy_subject
 PARTS = ("denoiser", "text")
 OTHER = {"token": "(odd)", "initial_word": "red", "prompt": "a toy of {}"}
 SETTINGS = [(name, item.name) for name in TABLE for item in fields(find(name))]
+NUMBERS = [
+    (name, item.name)
+    for name in TABLE
+    for item in fields(find(name))
+    if isinstance(item.default, int | float)
+]
 
 every_method = pytest.mark.parametrize("name", TABLE)
 every_stage = pytest.mark.parametrize(
@@ -89,6 +95,16 @@ def same_tensors(one, other):
     return one.keys() == other.keys() and all(torch.equal(one[key], other[key]) for key in one)
 
 
+def kept(state):
+    """A state's tensors by where they belong, copied: a state is lent for one step only."""
+    groups = {"weights": state.weights, **state.optimiser, **state.finished}
+    return {
+        f"{group}/{name}": tensor.clone()
+        for group, tensors in groups.items()
+        for name, tensor in tensors.items()
+    }
+
+
 def same(one, other):
     return one.phrases == other.phrases and same_tensors(flat(one), flat(other))
 
@@ -135,12 +151,10 @@ def test_every_setting_says_what_it_means_and_where_its_value_is_from(name, fiel
     assert item.metadata["source"]
 
 
-@pytest.mark.parametrize(("name", "field"), SETTINGS)
+@pytest.mark.parametrize(("name", "field"), NUMBERS)
 def test_settings_out_of_range_are_refused_by_name(name, field):
     method = find(name)()
     item = next(item for item in fields(method) if item.name == field)
-    if isinstance(getattr(method, field), str):
-        pytest.skip("words have no range")
     least, above = item.metadata["least"], item.metadata["above"]
     assert (least is None) != (above is None), "a number needs one lower end"
     bad = least - 1 if least is not None else above
@@ -261,7 +275,7 @@ def test_a_run_continues_bit_for_bit_from_disk(name, stage, done, tiny_base, tmp
     def watch(step):
         if (step.stage, step.done) == (stage, done):
             store.save_state(tmp_path, step.state())
-        states.append(step.state())
+        states.append(kept(step.state()))
 
     straight = fit(small(name), base, seed=2, watch=watch)
     reached = len(states)
@@ -275,11 +289,7 @@ def test_a_run_continues_bit_for_bit_from_disk(name, stage, done, tiny_base, tmp
     taken = len(states) - reached
     assert taken == 3 * (len(method.stages) - method.stages.index(stage)) - done
     if taken:
-        end, expected = states[-1], states[reached - 1]
-        assert same_tensors(end.optimiser, expected.optimiser)
-        assert same_tensors(end.weights, expected.weights)
-        assert end.finished.keys() == expected.finished.keys()
-        assert all(same_tensors(end.finished[key], expected.finished[key]) for key in end.finished)
+        assert same_tensors(states[-1], states[reached - 1])
 
 
 @every_method

@@ -21,15 +21,15 @@ def pick_device(name: str) -> torch.device:
     }
     if name == "auto":
         return torch.device(next(kind for kind, usable in available.items() if usable))
-    kind, _, number = name.partition(":")
+    kind, colon, number = name.partition(":")
     if kind not in available:
-        raise SettingsError(f"device is {name!r}; it must be auto, cpu, cuda or mps.")
+        raise SettingsError(f"device is {name!r}; it must be auto, cpu, cuda, cuda:N or mps.")
     if not available[kind]:
         raise SettingsError(
             f"The device {name!r} cannot be used here: torch {torch.__version__} sees none. Use "
             "--device auto, or install a build of torch for it."
         )
-    if number and not (kind == "cuda" and number.isdecimal() and int(number) < _gpus()):
+    if colon and not (kind == "cuda" and number.isdecimal() and int(number) < _gpus()):
         raise SettingsError(f"There is no device {name!r}; this machine has {_gpus()} for CUDA.")
     return torch.device(name)
 

@@ -27,7 +27,7 @@ from transformers import logging as transformers_logging
 from rarebooth import hub
 from rarebooth.base import Base, Identity, Posterior
 from rarebooth.bases.device import pick_device, pick_precision
-from rarebooth.errors import BaseModelError, SettingsError
+from rarebooth.errors import BaseModelError, SettingsError, is_out_of_memory
 from rarebooth.process import Process
 from rarebooth.tokens import add_token, word_id
 
@@ -110,6 +110,7 @@ class StableDiffusion(Base):
         scheduler_config: Mapping[str, Any],
         process: Process,
         size: int,
+        notice: Callable[[str], None],
         *,
         bf16: bool,
     ) -> None:
@@ -120,6 +121,8 @@ class StableDiffusion(Base):
         self._parts = parts
         self._originals = originals
         self._scheduler_config = scheduler_config
+        self._notice = notice
+        self._cut: set[str] = set()
         self._bf16 = bf16
         self._scale: float = parts.vae.config["scaling_factor"]
         side = size // _vae_factor(parts.vae)
@@ -137,8 +140,11 @@ class StableDiffusion(Base):
         device: str = "auto",
         precision: str = "auto",
         resolution: int | None = None,
+        notice: Callable[[str], None] = lambda _: None,
     ) -> Self:
         """Read a model from a folder; ``name`` is what it will be called in what is learnt.
+
+        ``notice`` is told, once, of each prompt whose end the model does not read.
 
         Raises:
             BaseModelError: something is missing, damaged, or of a kind that cannot be trained.
@@ -178,6 +184,7 @@ class StableDiffusion(Base):
             scheduler_config,
             process,
             size,
+            notice,
             bf16=compute == "bf16",
         )
 
@@ -287,12 +294,16 @@ class StableDiffusion(Base):
     def _require_whole(
         self, tokenizer: CLIPTokenizer, prompts: Sequence[str], tokens: Mapping[str, Tensor]
     ) -> None:
-        """Refuse prompts that are so long that a new word would be cut off."""
-        if not tokens:
-            return
+        """Refuse prompts so long that a new word would be cut off; tell of others that are cut."""
         read = self._prompt_length - 1  # the last place is the end token's
         for prompt in prompts:
             late: list[int] = tokenizer(prompt, verbose=False).input_ids[read:]
+            if len(late) > 1 and prompt not in self._cut:  # the end token always comes last
+                self._cut.add(prompt)
+                self._notice(
+                    f"The prompt {prompt!r} is too long: this base reads {read - 1} tokens, and "
+                    f"{len(late) - 1} at its end are not read."
+                )
             for token in tokens:
                 if _id(tokenizer, token) in late:
                     raise SettingsError(
@@ -306,6 +317,8 @@ def _open(path: Path) -> Any:  # noqa: ANN401  safetensors ships no types
     try:
         return safe_open(path, framework="pt")
     except (SafetensorError, OSError) as error:
+        if is_out_of_memory(error):
+            raise
         raise BaseModelError(
             f"{path.parent.name}/{path.name} of the base model is damaged or was not fetched whole "
             f"({error}). Delete it and fetch it again."
@@ -335,6 +348,8 @@ def _network(folder: Path, part: str, *, fp16: bool) -> Any:  # noqa: ANN401  on
             **dtype,
         )
     except (OSError, ValueError, RuntimeError, TypeError, KeyError, SafetensorError) as error:
+        if is_out_of_memory(error):
+            raise
         reason = (str(error).splitlines() or [type(error).__name__])[0]
         raise BaseModelError(
             f"The {part} of the base model cannot be loaded: {reason}. Fetch the model again, or "

@@ -1,7 +1,7 @@
 """The program: its verbs, and what happens when one of them fails."""
 
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Annotated
 
 import typer
@@ -9,8 +9,8 @@ import typer
 import rarebooth
 from rarebooth.cli import demo, doctor, generate, train
 from rarebooth.cli.console import say_error
-from rarebooth.cli.flags import FAMILIAR
-from rarebooth.errors import RareboothError, ResourceError
+from rarebooth.cli.flags import FAMILIAR, FAMILIAR_IN_GENERATE
+from rarebooth.errors import RareboothError, ResourceError, is_out_of_memory
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -44,15 +44,16 @@ def options(
 
 def run(arguments: Sequence[str]) -> int:
     """Run one command line and return its exit code."""
+    names = FAMILIAR_IN_GENERATE if [*arguments[:1]] == ["generate"] else FAMILIAR
     try:
-        app([_ours(argument) for argument in arguments], prog_name="rarebooth")
+        app([_ours(argument, names) for argument in arguments], prog_name="rarebooth")
     except SystemExit as leaving:
         return leaving.code if isinstance(leaving.code, int) else 0
     except RareboothError as error:
         say_error(str(error))
         return error.exit_code
     except (MemoryError, RuntimeError) as error:
-        if not _is_out_of_memory(error):
+        if not is_out_of_memory(error):
             raise
         say_error(
             "The memory is not enough for this. Any of these needs less: smaller batches "
@@ -69,20 +70,10 @@ def main() -> None:
     sys.exit(run(sys.argv[1:]))
 
 
-def _ours(argument: str) -> str:
+def _ours(argument: str, names: Mapping[str, str]) -> str:
     """Write a flag as typer knows it: with dashes, and by our name where diffusers has another."""
     if not argument.startswith("--"):
         return argument
     flag, equals, value = argument.partition("=")
     name = flag[2:].replace("_", "-")
-    return f"--{FAMILIAR.get(name, name)}{equals}{value}"
-
-
-def _is_out_of_memory(error: BaseException) -> bool:
-    # By name and text: torch is not imported for this, and its CPU allocator has no error type.
-    return (
-        isinstance(error, MemoryError)
-        or type(error).__name__ == "OutOfMemoryError"
-        or "can't allocate memory" in str(error)
-        or "out of memory" in str(error).lower()
-    )
+    return f"--{names.get(name, name)}{equals}{value}"

@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+from rarebooth import defaults
 from rarebooth.cli.console import notice, out
 from rarebooth.errors import SettingsError
 
@@ -35,7 +36,7 @@ def command(
     from rarebooth.api import plan
     from rarebooth.cli import job as screen
 
-    job = plan(photos, {"noun": noun, "base": "embedded"}, out=folder, notice=notice)
+    job = plan(photos, {"noun": noun, "base": defaults.EMBEDDED}, out=folder, notice=notice)
     screen.show(job)
     if not job.finished:
         out().print(

@@ -7,6 +7,7 @@ from difflib import get_close_matches
 from typing import TYPE_CHECKING
 
 from rarebooth.errors import SettingsError
+from rarebooth.prompts import PLAIN
 
 if TYPE_CHECKING:
     from rarebooth.method import Method
@@ -19,14 +20,62 @@ FAMILIAR: Mapping[str, str] = {
     "max-train-steps": "steps",
     "train-batch-size": "batch",
     "gradient-accumulation-steps": "accumulate",
+    "max-grad-norm": "clip",
+    "adam-weight-decay": "weight-decay",
+    "placeholder-token": "token",
+    "initializer-token": "initial-word",
 }
 """Flags of diffusers' training scripts that have another name here."""
+
+FAMILIAR_IN_GENERATE: Mapping[str, str] = {
+    "num-inference-steps": "steps",
+    "guidance-scale": "guidance",
+    "num-images-per-prompt": "count",
+    "output-dir": "out",
+}
+"""Names of diffusers' pipelines that are called otherwise in ``generate``."""
+
+
+@dataclass(frozen=True)
+class Fixed:
+    """A flag of diffusers' training scripts with one value that holds here, and why."""
+
+    value: str
+    reason: str
+
+
+_CONSTANT = "the learning rate is constant, as in the papers of the methods"
+FIXED: Mapping[str, Fixed] = {
+    "lr-scheduler": Fixed("constant", _CONSTANT),
+    "lr-warmup-steps": Fixed("0", _CONSTANT),
+    "lr-num-cycles": Fixed("1", _CONSTANT),
+    "lr-power": Fixed("1.0", _CONSTANT),
+    "adam-beta1": Fixed("0.9", "AdamW's first moment decays as in diffusers' default"),
+    "adam-beta2": Fixed("0.999", "AdamW's second moment decays as in diffusers' default"),
+    "adam-epsilon": Fixed("1e-08", "AdamW's epsilon is diffusers' default"),
+    "dataloader-num-workers": Fixed("0", "photos are encoded once, before the first step"),
+}
+"""Accepted with the value that holds here, so that a script's command line works as it stands."""
 
 _PRIOR = (
     "belongs to prior preservation. {method} keeps what the base knows without prior images: leave "
     "it out."
 )
 _MEMORY = "is not there yet. --batch 1, --precision bf16 or a smaller --resolution save memory."
+_LOG = (
+    "has nothing to do here: losses go to steps.jsonl in the run folder, and nothing is reported "
+    "elsewhere. Leave it out."
+)
+_UPLOAD = "would upload the result, which rarebooth never does. Leave it out."
+_SHEET = (
+    "has no counterpart: a contact sheet with six scenes is drawn at the end (--previews none "
+    "leaves it out). Draw other prompts with rarebooth generate."
+)
+_TEXT = "would train the text encoder, which {method} leaves as it is. Leave it out."
+_ONE_FOLDER = (
+    "chooses parts of a base, which is always taken whole, at the commit first used here. Give a "
+    "folder with --base for another."
+)
 NOT_HERE: Mapping[str, str] = {
     "with-prior-preservation": _PRIOR,
     "class-data-dir": _PRIOR,
@@ -36,13 +85,40 @@ NOT_HERE: Mapping[str, str] = {
     "rank": "belongs to LoRA methods, which are not there yet; {method} trains whole weights.",
     "gradient-checkpointing": _MEMORY,
     "use-8bit-adam": _MEMORY,
+    "enable-xformers-memory-efficient-attention": _MEMORY,
+    "set-grads-to-none": "has nothing to do here: gradients are always freed. Leave it out.",
+    "checkpoints-total-limit": (
+        "is not there: every checkpoint is kept. A larger --checkpoint-every keeps fewer."
+    ),
+    "num-train-epochs": "is not there: training is counted in steps. Use --steps.",
+    "report-to": _LOG,
+    "logging-dir": _LOG,
+    "push-to-hub": _UPLOAD,
+    "hub-token": _UPLOAD,
+    "hub-model-id": _UPLOAD,
+    "validation-prompt": _SHEET,
+    "num-validation-images": _SHEET,
+    "validation-steps": _SHEET,
+    "validation-epochs": _SHEET,
+    "train-text-encoder": _TEXT,
+    "text-encoder-use-attention-mask": _TEXT,
+    "revision": _ONE_FOLDER,
+    "variant": _ONE_FOLDER,
+    "tokenizer-name": _ONE_FOLDER,
+    "scale-lr": "is not there: --lr is used as it is given. Leave it out.",
+    "center-crop": "has nothing to do here: photos are always cropped to their middle square.",
+    "allow-tf32": "is not there. On a GPU, --precision bf16 is faster still.",
+    "snr-gamma": "is not there: {method} weights all timesteps alike. Leave it out.",
+    "offset-noise": "is not there: {method} adds plain noise. Leave it out.",
+    "train-data-dir": "is called --instance_data_dir in DreamBooth's script; or name the folder.",
+    "learnable-property": "is not there: the prompt says what is learnt, as in --prompt.",
 }
 """Names of diffusers' training scripts without an effect here, and what to say to them."""
 
 PRECISIONS: Mapping[str, str] = {"no": "fp32", "bf16": "bf16"}
 """Values of diffusers' --mixed_precision, and ours."""
 
-_INSTANCE = re.compile(r"an? (?:photo|picture|image) of (?!(?:an?|the|my) )(\S+) (\S.*)", re.I)
+_INSTANCE = re.compile(r"(an? (?:photo|picture|image) of) (?!(?:an?|the|my) )(\S+) (\S.*)", re.I)
 """How DreamBooth's scripts name a subject: "a photo of sks dog", identifier before the noun."""
 
 
@@ -66,15 +142,29 @@ def sort(words: Sequence[str], kind: "type[Method]") -> Words:
             continue
         flag, equals, value = word.partition("=")
         name = flag.removeprefix("--")
-        if name not in known:
+        if name not in known and name not in FIXED:
             raise _unknown(flag, name, known, kind.name)
         if not equals:
             try:
                 value = next(rest)
             except StopIteration:
                 raise SettingsError(f"{flag} wants a value, like {flag} VALUE.") from None
-        settings[known[name]] = value
+        if name in known:
+            settings[known[name]] = value
+        elif not _same(value, FIXED[name].value):
+            raise SettingsError(
+                f"{flag} is {value!r}; only {FIXED[name].value} is known here, because "
+                f"{FIXED[name].reason}. Leave it out."
+            )
     return Words(tuple(positional), settings)
+
+
+def _same(value: str, expected: str) -> bool:
+    """Whether two words are the same, or the same number."""
+    try:
+        return float(value) == float(expected)
+    except ValueError:
+        return value == expected
 
 
 def _unknown(flag: str, name: str, known: Mapping[str, str], method: str) -> SettingsError:
@@ -124,13 +214,15 @@ def read_instance_prompt(text: str, noun: str | None) -> Instance:
     if "{}" in text:
         return Instance(prompt=text)
     found = _INSTANCE.fullmatch(" ".join(text.split()))
-    if found is None or (noun is not None and found[2] != noun):
+    if found is None or (noun is not None and found[3] != " ".join(noun.split())):
         raise SettingsError(
             f"--instance_prompt {text!r} does not say where the subject stands. Write {{}} there, "
             'as in "a photo of {}", and name its class with --noun, as in --noun dog.'
         )
     remark = (
-        f"Took the noun {found[2]!r} from --instance_prompt; {found[1]!r} is not used: the word "
+        f"Took the noun {found[3]!r} from --instance_prompt; {found[2]!r} is not used: the word "
         "for the subject is learnt."
     )
-    return Instance(noun=found[2], remark=remark)
+    template = f"{found[1]} {{}}"
+    prompt = None if template.lower() == PLAIN else template
+    return Instance(prompt=prompt, noun=found[3], remark=remark)

@@ -7,7 +7,7 @@ from typing import Annotated, Any
 import typer
 
 from rarebooth.cli.console import is_live, notice, out
-from rarebooth.errors import BaseModelError, SettingsError
+from rarebooth.errors import SettingsError
 
 PICTURES = "pictures"
 """Where pictures go: this folder of the run, or of the working directory."""
@@ -44,18 +44,17 @@ def command(
     base: Annotated[
         str | None, typer.Option(help="Where the base is, if it was a folder in training.")
     ] = None,
-    device: Annotated[str, typer.Option(help="auto, cpu, cuda or mps.")] = "auto",
+    device: Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:N or mps.")] = "auto",
     precision: Annotated[str, typer.Option(help="auto, fp32 or bf16.")] = "auto",
 ) -> None:
     """Draw a learnt subject in new scenes."""
     if count < 1:
         raise SettingsError(f"--count is {count}; it must be at least 1.")
-    if seed < 0:
-        raise SettingsError(f"--seed is {seed}; it must be 0 or more.")
     folder = out_folder or (run_or_file / PICTURES if run_or_file.is_dir() else Path(PICTURES))
     drawing: dict[str, Any] = {"sampler": sampler, "sampler_steps": steps, "guidance": guidance}
 
     from rarebooth.api import generate
+    from rarebooth.hub import UnknownBaseError
 
     total = len(prompts) * count
     with out().status(f"drawing {total} pictures") if is_live() else nullcontext():
@@ -73,10 +72,10 @@ def command(
                 drawing=drawing,
                 notice=notice,
             )
-        except BaseModelError as error:
+        except UnknownBaseError as error:
             if base is not None:
                 raise
             hint = "If the subject was trained on a folder, give that folder with --base."
-            raise BaseModelError(f"{error} {hint}") from error
+            raise UnknownBaseError(f"{error} {hint}") from error
     for path in paths:
         out().print(str(path))

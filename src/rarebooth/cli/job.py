@@ -1,110 +1,120 @@
 """A planned training on the screen: what will be done, how far it is, what came of it."""
 
 import shlex
-import shutil
 import time
 from collections.abc import Callable, Generator, Iterable
 from contextlib import contextmanager
 from dataclasses import fields
+from functools import partial
 from pathlib import Path
-from typing import Any
 
 from rich.progress import BarColumn, MofNCompleteColumn, TaskID, TextColumn
 from rich.progress import Progress as Bars
 
-from rarebooth.api import Plan, Progress, train
+from rarebooth import hub
+from rarebooth.api import Draft, Plan, Progress, train
 from rarebooth.cli.console import duration, is_live, notice, out, volume
 from rarebooth.cli.pace import Pace
 from rarebooth.cli.stopper import Stopper
-from rarebooth.folder import STAGE_NAMES, RunFolder
+from rarebooth.errors import ResourceError
+from rarebooth.folder import RunFolder
+from rarebooth.prompts import PLAIN
 
-NEW_SCENE = "a photo of {} on the beach"
+NEW_SCENE = f"{PLAIN} on the beach"
 """The prompt of the command that is offered at the end."""
 
 SHOWN_NAMES = 12
+REFRESH = 0.5
+"""Seconds between new numbers beside a bar."""
 TENTH = 10
 
 Report = Callable[[Progress, Pace], None]
 
 
-def stage_steps(job: Plan) -> dict[str, int]:
-    """Updates of every stage: ``<stage>_steps`` of the method, and ``steps`` of its last stage."""
-    method: Any = job.settings.method
-    return {stage: getattr(method, f"{stage}_steps", method.steps) for stage in method.stages}
-
-
-def checkpoint_names(job: Plan) -> list[str]:
-    """The checkpoints that the run will leave, in order."""
-    method, every = job.settings.method, job.settings.train.checkpoint_every
-    last = stage_steps(job)[method.stages[-1]]
-    numbers = sorted({*range(every, last + 1, every), last})
-    earlier = zip(STAGE_NAMES, method.stages[:-1], strict=False)
-    return [
-        *(name for name, stage in earlier if stage_steps(job)[stage] > 0),
-        *map(str, numbers),
-    ]
-
-
-def show(job: Plan) -> None:
+def show(job: Draft) -> None:
     """Say in one block what will be done."""
-    subject, base, settings = job.subject, job.base, job.settings
-    steps = ", ".join(f"{count} of the {stage}" for stage, count in stage_steps(job).items())
-    _row("photos", f"{len(subject.photos)} used: {_listed(p.name for p in subject.photos)}")
+    subject, settings = job.subject, job.settings
+    steps = ", ".join(
+        f"as many of the {stage} as it takes" if count is None else f"{count} of the {stage}"
+        for stage, count in job.lengths.items()
+    )
+    used = [f"{photo.name} ({photo.original[0]} x {photo.original[1]})" for photo in subject.photos]
+    _row("photos", f"{len(used)} used: {_listed(used)}")
     for refusal in subject.refused:
         _row("", f"refused {refusal.name}: {refusal.reason}")
     if subject.skipped:
         _row("", f"skipped, no photos: {_listed(subject.skipped)}")
-    token = getattr(settings.method, "token", None)
+    token = settings.method.new_word
     _row("subject", f"{subject.noun}" + (f', called "{token} {subject.noun}"' if token else ""))
-    _row("base", f"{base.identity.name}, {base.size} x {base.size} pixels, on {base.device}")
+    if isinstance(job, Plan):
+        base = job.base
+        _row("base", f"{base.identity.name}, {base.size} x {base.size} pixels, on {base.device}")
+    else:
+        _row("base", f"{settings.train.base}, not on this machine")
     _row("method", f"{settings.method.name}: {settings.method.summary}")
     _row("steps", steps)
-    _row("writes", f"{job.folder.path}: checkpoints {', '.join(checkpoint_names(job))}")
-    if job.earlier is not None and not job.finished:
+    _row("writes", f"{job.folder.path}: checkpoints {', '.join(job.checkpoints)}".rstrip())
+    if isinstance(job, Plan) and job.earlier is not None and not job.finished:
         _row("", "continues the run that was begun there")
     out().print()
 
 
-def show_settings(job: Plan) -> None:
-    """Every setting with where it comes from, and what the run will need on disk."""
-    origin = job.settings.origin
+def rehearse(job: Draft) -> None:
+    """Say what would be done and what it would take; a base that is not here is not fetched."""
+    missing = hub.pending(job.base_asked)
+    if missing is None:
+        job = job.open(notice)
+    show(job)
+    _show_settings(job)
+    out().print()
+    if isinstance(job, Plan):
+        _show_needs(job)
+    else:
+        _row("download", f"{missing}.")
+        _row("", "Picture size, disk and memory can be told once the base is here.")
+
+
+def _show_settings(job: Draft) -> None:
+    """Every setting with where it comes from."""
+    origin, preset = job.settings.origin, job.settings.preset
+    _row("preset", f"{preset.name} (source: {preset.source})")
     for part in (job.settings.train, job.settings.method):
         for item in fields(part):
             value = getattr(part, item.name)
             shown = "the base's own" if value is None else str(value)
             out().print(f"  {item.name:18} {shown:24} {origin.get(item.name, 'default')}")
-    needed = disk_needed(job)
-    free = shutil.disk_usage(_existing(job.folder.path)).free
-    out().print()
-    _row("disk", f"about {volume(needed)} while it trains, {volume(free)} free")
-    if needed > free:
-        notice("That is not enough room: choose another disk with --out, or fewer checkpoints.")
 
 
-def disk_needed(job: Plan) -> float:
-    """Bytes that the run takes at its largest, pictures not counted.
-
-    A checkpoint is fp16; a state is fp32 with AdamW's two moments, and there are two for a moment.
-    """
-    parts = job.settings.method.changes - {"token"}
-    count = sum(tensor.numel() for part in parts for tensor in job.base.part(part).parameters())
-    whole = sum(name not in STAGE_NAMES for name in checkpoint_names(job))
-    return count * (2 * (whole + 1) + 2 * 3 * 4)
+def _show_needs(job: Plan) -> None:
+    _row(
+        "memory",
+        f"{volume(job.memory_needed)} for weights and optimizer of what is trained, and more for "
+        "the pictures in work",
+    )
+    _row(
+        "disk",
+        f"about {volume(job.disk_needed)} while it trains, {volume(job.disk_free)} free",
+    )
+    if not job.finished:
+        try:
+            job.require_room()
+        except ResourceError as error:
+            notice(str(error))
 
 
 def follow(job: Plan) -> RunFolder:
     """Train a plan, showing how far it is; Interrupted after Ctrl-C or SIGTERM."""
     began = time.monotonic()
-    last_stage = job.settings.method.stages[-1]
+    stages = job.settings.method.stages
     pace = Pace()
     with Stopper() as stopper, _bars(job) if is_live() else _lines(job) as report:
         for progress in train(job, stop=stopper.is_asked):
-            pace.step(progress.stage, progress.done, progress.total, progress.loss)
-            report(progress, pace)
-            if progress.stage == last_stage and progress.done == progress.total:
+            if progress.stage not in stages:  # what comes after the last step; all is saved
                 stopper.leave_at_once = True
-                if _draws(job):
-                    out().print("  drawing the contact sheet")
+                out().print(f"  drawing the {progress.stage}")
+                continue
+            pace.step(progress.stage, progress.done, progress.total, partial(_loss, progress))
+            report(progress, pace)
     out().print(f"Done in {duration(time.monotonic() - began)}.")
     return job.folder
 
@@ -139,16 +149,22 @@ def _bars(job: Plan) -> Generator[Report]:
     with Bars(*columns, console=out()) as bars:
         tasks: dict[str, TaskID] = {
             stage: bars.add_task(stage, total=steps, state="")
-            for stage, steps in stage_steps(job).items()
+            for stage, steps in job.lengths.items()
         }
 
+        shown_at = -REFRESH
+
         def report(progress: Progress, pace: Pace) -> None:
-            state = f"loss {pace.loss:.4f}{_left(job, progress, pace)}"
-            bars.update(tasks[progress.stage], completed=progress.done, state=state)
-            for stage, task in tasks.items():
+            nonlocal shown_at
+            task, now = tasks[progress.stage], time.monotonic()
+            bars.update(task, completed=progress.done, total=progress.total)
+            if now - shown_at >= REFRESH or progress.done == progress.total:
+                shown_at = now
+                bars.update(task, state=f"loss {pace.loss:.4f}{_left(job, progress, pace)}")
+            for stage, earlier in tasks.items():
                 if stage == progress.stage:
                     break
-                bars.update(task, completed=bars.tasks[task].total)
+                bars.update(earlier, completed=bars.tasks[earlier].total)
             _say_written(progress)
 
         yield report
@@ -178,6 +194,10 @@ def _left(job: Plan, progress: Progress, pace: Pace) -> str:
     return left + (", then the contact sheet" if _draws(job) else "")
 
 
+def _loss(progress: Progress) -> float:
+    return progress.loss
+
+
 def _draws(job: Plan) -> bool:
     return job.settings.train.previews != "none"
 
@@ -195,9 +215,3 @@ def _listed(names: Iterable[str]) -> str:
     every = list(names)
     more = len(every) - SHOWN_NAMES
     return ", ".join(every[:SHOWN_NAMES]) + (f" and {more} more" if more > 0 else "")
-
-
-def _existing(path: Path) -> Path:
-    """The nearest folder that exists, from a path upwards."""
-    path = path.absolute()
-    return next(each for each in (path, *path.parents) if each.is_dir())

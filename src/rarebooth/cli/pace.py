@@ -22,25 +22,33 @@ class Pace:
     stage: str | None = None
     left_to_do: int = 0
     _times: list[float] = field(default_factory=list[float])
+    _unread: list[Callable[[], float]] = field(default_factory=list[Callable[[], float]])
     _last: float = 0.0
     _average: float = 0.0
     _weight: float = 0.0
 
-    def step(self, stage: str, done: int, total: int, loss: float) -> None:
-        """Take note of a finished step."""
+    def step(self, stage: str, done: int, total: int, loss: Callable[[], float]) -> None:
+        """Take note of a finished step; ``loss`` is read when the average is asked for.
+
+        Reading makes the host wait for a GPU.
+        """
         now = self.clock()
         if stage == self.stage:
             self._times.append(now - self._last)
         else:
             self.stage, self._times, self._average, self._weight = stage, [], 0.0, 0.0
+            self._unread.clear()
         self._last = now
         self.left_to_do = total - done
-        self._average = SMOOTHING * self._average + (1 - SMOOTHING) * loss
-        self._weight = SMOOTHING * self._weight + (1 - SMOOTHING)
+        self._unread.append(loss)
 
     @property
     def loss(self) -> float:
         """The loss, averaged over about the last 20 steps of the stage."""
+        for loss in self._unread:
+            self._average = SMOOTHING * self._average + (1 - SMOOTHING) * loss()
+            self._weight = SMOOTHING * self._weight + (1 - SMOOTHING)
+        self._unread.clear()
         return self._average / self._weight
 
     @property

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from rarebooth import defaults
 from rarebooth.cli import flags
 from rarebooth.cli.console import notice, out
 from rarebooth.errors import SettingsError
@@ -21,7 +22,6 @@ CONTEXT: dict[str, Any] = {
     "help_option_names": [],
 }
 
-DEFAULT_METHOD = "two-stage"
 NO_PHOTOS = (
     "No folder of photos was named. Say where they are and what they show: "
     "rarebooth train PHOTOS --noun dog"
@@ -49,14 +49,14 @@ def command(
         ),
     ] = None,
     method: Annotated[
-        str | None, typer.Option(help=f"How to learn. Default: {DEFAULT_METHOD}.")
+        str | None, typer.Option(help=f"How to learn. Default: {defaults.METHOD}.")
     ] = None,
     out_folder: Annotated[
         Path | None,
         typer.Option("--out", help="The run folder. Default: runs/PHOTOS-METHOD."),
     ] = None,
     seed: Annotated[int | None, typer.Option(help="What all randomness follows from.")] = None,
-    device: Annotated[str | None, typer.Option(help="auto, cpu, cuda or mps.")] = None,
+    device: Annotated[str | None, typer.Option(help="auto, cpu, cuda, cuda:N or mps.")] = None,
     precision: Annotated[str | None, typer.Option(help="auto, fp32 or bf16.")] = None,
     resolution: Annotated[
         int | None, typer.Option(help="Side of the pictures in pixels. Default: the base's own.")
@@ -69,13 +69,14 @@ def command(
         int | None, typer.Option(help="Steps between states that a run can continue from.")
     ] = None,
     previews: Annotated[
-        str | None, typer.Option(help="sheet: draw a contact sheet at the end; or none.")
+        str | None,
+        typer.Option(help="sheet: a picture after stage one, a contact sheet at the end; or none."),
     ] = None,
     config: Annotated[
         Path | None, typer.Option(help="A TOML file of settings, by the names of the flags.")
     ] = None,
     dry_run: Annotated[
-        bool, typer.Option("--dry-run", help="Say what would be done; write nothing.")
+        bool, typer.Option("--dry-run", help="Say what would be done; write and download nothing.")
     ] = False,
     instance_data_dir: Annotated[str | None, typer.Option(help="As in diffusers: PHOTOS.")] = None,
     instance_prompt: Annotated[
@@ -131,15 +132,18 @@ def command(
 
     environment = settings.from_environment(os.environ)
     file = settings.read_file(config) if config is not None else {}
-    name = method or environment.get("method") or file.get("method") or DEFAULT_METHOD
+    name = method or environment.get("method") or file.get("method") or defaults.METHOD
     sorted_words = flags.sort(words or [], methods.find(str(name)))
     photos = _photos(sorted_words.positional or (instance_data_dir or "",))
 
-    from rarebooth.api import plan
+    from rarebooth.api import draft, plan
     from rarebooth.cli import job as screen
 
     decided = {key: value for key, value in given.items() if value is not None}
     decided.update(sorted_words.settings)
+    if dry_run:
+        screen.rehearse(draft(photos, decided, out=out_folder, environment=environment, file=file))
+        return
     job = plan(
         photos,
         decided,
@@ -149,9 +153,7 @@ def command(
         notice=notice,
     )
     screen.show(job)
-    if dry_run:
-        screen.show_settings(job)
-    elif job.finished:
+    if job.finished:
         out().print("This run is finished already.")
         screen.show_result(job)
     else:
