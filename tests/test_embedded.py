@@ -2,6 +2,7 @@
 
 import json
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -13,8 +14,9 @@ from safetensors import safe_open
 
 from rarebooth import artifact, hub, prompts, sample, store
 from rarebooth.artifact import Header
-from rarebooth.base import Base, Session
+from rarebooth.base import Session
 from rarebooth.bases import open_base
+from rarebooth.bases.sd import StableDiffusion
 from rarebooth.examples import examples
 from rarebooth.methods.two_stage import TwoStage
 from rarebooth.run import Run
@@ -31,16 +33,18 @@ def folder() -> Path:
 
 
 @pytest.fixture(scope="module")
-def base() -> Base:
-    return open_base("embedded")
+def base() -> StableDiffusion:
+    opened = open_base("embedded")
+    assert isinstance(opened, StableDiffusion)
+    return opened
 
 
 @pytest.fixture(scope="module")
-def backpack(base: Base) -> Subject:
+def backpack(base: StableDiffusion) -> Subject:
     return read_folder(examples() / "backpack", "backpack", base.size)
 
 
-def weights_of(base: Base) -> dict[str, torch.Tensor]:
+def weights_of(base: StableDiffusion) -> dict[str, torch.Tensor]:
     return {
         f"{part}.{name}": value.clone()
         for part in ("denoiser", "text")
@@ -80,7 +84,7 @@ def test_recipe_says_how_it_was_made(folder: Path):
     assert recipe["machine"]
 
 
-def test_words_that_methods_lean_on(base: Base):
+def test_words_that_methods_lean_on(base: StableDiffusion):
     tokenizer = base._parts.tokenizer
     for word in ("rare", "sks", "backpack", "photo"):
         word_id(tokenizer, word)
@@ -89,7 +93,7 @@ def test_words_that_methods_lean_on(base: Base):
 
 
 @pytest.mark.parametrize("live", [False, True])
-def test_every_dreambench_prompt_fits_and_holds_the_token_once(base: Base, live: bool):
+def test_every_dreambench_prompt_fits_and_holds_the_token_once(base: StableDiffusion, live: bool):
     import copy
 
     tokenizer = copy.deepcopy(base._parts.tokenizer)
@@ -100,24 +104,25 @@ def test_every_dreambench_prompt_fits_and_holds_the_token_once(base: Base, live:
         assert len(ids) <= 24
 
 
-def test_it_draws_what_diffusers_draws_from_the_same_folder(base: Base, folder: Path):
+def test_it_draws_what_diffusers_draws_from_the_same_folder(base: StableDiffusion, folder: Path):
     pipeline = StableDiffusionPipeline.from_pretrained(folder, torch_dtype=torch.float32)
     pipeline.set_progress_bar_config(disable=True)
     asked, seeds = ["a photo of a dog in the snow", "a red vase"], [3, 4]
-    theirs = pipeline(
+    answer: Any = pipeline(
         asked,
         num_inference_steps=5,
         guidance_scale=4.0,
         generator=[torch.Generator().manual_seed(seed) for seed in seeds],
         output_type="np",
-    ).images
+    )
+    theirs = answer.images
     with Session(base) as session:
         ours = sample.draw(session, asked, seeds, sampler="ddim", steps=5, guidance=4.0)
     assert np.abs(ours.astype(float) - theirs * 255).max() <= 1.01
 
 
 def test_it_is_given_back_bit_for_bit_and_a_subject_survives_its_file(
-    base: Base, backpack: Subject, tmp_path: Path
+    base: StableDiffusion, backpack: Subject, tmp_path: Path
 ):
     before = weights_of(base)
     with Session(base) as session:
@@ -135,7 +140,7 @@ def test_it_is_given_back_bit_for_bit_and_a_subject_survives_its_file(
 
 
 @pytest.mark.parametrize(("stage", "done"), [("token", 1), ("denoiser", 2)])
-def test_resume_is_bit_exact(base: Base, backpack: Subject, tmp_path: Path, stage: str, done: int):
+def test_resume_is_bit_exact(base: StableDiffusion, backpack: Subject, tmp_path: Path, stage: str, done: int):
     with Session(base) as session:
         straight = finish(SHORT.fit(session, [backpack], Run(seed=0)))
     with Session(base) as session:

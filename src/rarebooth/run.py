@@ -8,7 +8,7 @@ kernels add in any order.
 
 import hashlib
 import math
-from collections.abc import Callable, Generator, Iterator, Mapping
+from collections.abc import Callable, Generator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
@@ -225,7 +225,7 @@ class _Watch:
 
 
 @contextmanager
-def _deterministic() -> Iterator[None]:
+def _deterministic() -> Generator[None]:
     """Let cuDNN take the same kernel each time, one whose sums have one order."""
     cudnn: Any = torch.backends.cudnn
     before = (cudnn.deterministic, cudnn.benchmark)
