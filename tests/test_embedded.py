@@ -140,7 +140,9 @@ def test_it_is_given_back_bit_for_bit_and_a_subject_survives_its_file(
 
 
 @pytest.mark.parametrize(("stage", "done"), [("token", 1), ("denoiser", 2)])
-def test_resume_is_bit_exact(base: StableDiffusion, backpack: Subject, tmp_path: Path, stage: str, done: int):
+def test_resume_is_bit_exact(
+    base: StableDiffusion, backpack: Subject, tmp_path: Path, stage: str, done: int
+):
     with Session(base) as session:
         straight = finish(SHORT.fit(session, [backpack], Run(seed=0)))
     with Session(base) as session:
