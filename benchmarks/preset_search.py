@@ -34,8 +34,8 @@ from rarebooth.tokens import fill
 from rarebooth.world.subjects import VALIDATION_FROM, find_individual, write_photos
 
 TOYS = ("vase", "cat", "boot", "clock")
-PICTURES = 2
-CLASS_PICTURES = 8
+PICTURES = 1
+CLASS_PICTURES = 6
 FIRST_SEED = 500
 
 
@@ -104,6 +104,7 @@ def main() -> None:
     parser.add_argument("record", type=Path)
     parser.add_argument("--grid", type=Path, help="TOML: lists of values by setting name")
     parser.add_argument("--every", type=int, default=50)
+    parser.add_argument("--toys", nargs="+", default=TOYS, help="so that processes can share")
     parser.add_argument("--base", default="embedded")
     arguments = parser.parse_args()
     grid = tomllib.loads(arguments.grid.read_text("utf-8"))
@@ -111,7 +112,9 @@ def main() -> None:
     record: dict[str, Any] = {"base": base.identity.digest, "subjects": {}, "tried": {}}
     if arguments.record.exists():
         record = json.loads(arguments.record.read_text("utf-8"))
-    for toy in TOYS:
+        if record["base"] != base.identity.digest:
+            parser.error(f"{arguments.record} was made with another base; name a new record")
+    for toy in arguments.toys:
         individual = find_individual(toy, VALIDATION_FROM)
         truths = {s: truth(individual, place_of(s), base.size) for s in prompts.SHEET_SCENES}
         truths["plain"] = truth(individual, "studio", base.size)
