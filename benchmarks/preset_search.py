@@ -103,7 +103,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("record", type=Path)
     parser.add_argument("--grid", type=Path, help="TOML: lists of values by setting name")
-    parser.add_argument("--every", type=int, default=50)
+    parser.add_argument("--every", type=int, default=100)
     parser.add_argument("--toys", nargs="+", default=TOYS, help="so that processes can share")
     parser.add_argument("--base", default="embedded")
     arguments = parser.parse_args()

@@ -34,16 +34,21 @@ def test_other_individuals_score_near_the_floor(backpack: Individual, in_the_sno
 def test_pixels_that_never_show_the_toy_do_not_count(in_the_snow: Truth):
     picture = np.zeros((32, 32, 3), np.uint8)
     changed = picture.copy()
-    changed[in_the_snow.weight == 0] = 255
+    changed[~in_the_snow.toy] = 255
     assert in_the_snow.overlap(changed) == in_the_snow.overlap(picture)
 
 
 def test_histograms_by_hand():
-    weight = np.array([[1.0, 1.0], [2.0, 0.0]])
-    histogram = np.zeros(125)
-    histogram[0], histogram[124] = 0.75, 0.25
-    known = Truth(histogram, weight, ceiling=0.9, floor=0.4)
-    # Black where the weight is 1, white where it is 2, anything where it is 0.
+    toy = np.array([[True, True], [True, False]])
+    histogram = np.zeros(64)
+    histogram[0], histogram[63] = 0.25, 0.75
+    known = Truth(histogram, toy, ceiling=0.9, floor=0.4)
+    # Black twice, white once, and anything where the toy does not stand.
     picture = np.array([[[0, 0, 0], [0, 0, 0]], [[255, 255, 255], [9, 99, 199]]], np.uint8)
-    assert known.overlap(picture) == pytest.approx(0.5 + 0.25)
+    assert known.overlap(picture) == pytest.approx(0.25 + 1 / 3)
+    # A third of the way from black (level 0) to the next blue (level 1): two thirds stay black.
+    picture[0, 0, 2] = picture[0, 1, 2] = picture[1, 0, 2] = round(255 / 9)
+    picture[1, 0, :2] = 0
+    histogram[0], histogram[63] = 1, 0
+    assert known.overlap(picture) == pytest.approx(2 / 3, abs=0.01)
     assert known.placed(0.65) == pytest.approx(0.5)
