@@ -34,9 +34,7 @@ def scored(session: Session, phrase: str, truths: dict[str, Truth], draw: DrawSe
             session,
             [fill(scene, phrase)] * PICTURES,
             range(FIRST_SEED, FIRST_SEED + PICTURES),
-            sampler=draw.sampler,
-            steps=draw.sampler_steps,
-            guidance=draw.guidance,
+            **draw.options,
         )
         rows[scene] = float(np.mean([known.overlap(picture) for picture in pictures]))
     floor = float(np.mean([known.floor for known in truths.values()]))

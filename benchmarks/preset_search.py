@@ -44,14 +44,7 @@ def pictures(session: Session, templates: list[str], phrase: str, count: int) ->
     draw = preset_for("embedded").draw
     asked = [fill(template, phrase) for template in templates for _ in range(count)]
     seeds = [FIRST_SEED + index for _ in templates for index in range(count)]
-    return sample.draw(
-        session,
-        asked,
-        seeds,
-        sampler=draw.sampler,
-        steps=draw.sampler_steps,
-        guidance=draw.guidance,
-    )
+    return sample.draw(session, asked, seeds, **draw.options)
 
 
 def placed(drawn: np.ndarray, truths: Mapping[str, Truth], count: int) -> float:

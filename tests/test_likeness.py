@@ -34,9 +34,7 @@ def test_an_example_is_learnt_with_the_preset(tmp_path):
                     session,
                     [fill(scene, phrase)] * 2,
                     [100, 101],
-                    sampler=draw.sampler,
-                    steps=draw.sampler_steps,
-                    guidance=draw.guidance,
+                    **draw.options,
                 )
                 overlaps = [known.overlap(picture) for picture in pictures]
                 found.append(known.placed(float(np.mean(overlaps))))

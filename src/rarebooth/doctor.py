@@ -201,14 +201,7 @@ def _picture() -> Check:
         loaded = time.perf_counter()
         draw = preset_for(defaults.EMBEDDED).draw
         with Session(base) as session:
-            picture = sample.draw(
-                session,
-                ["a photo of a dog"],
-                [0],
-                sampler=draw.sampler,
-                steps=draw.sampler_steps,
-                guidance=draw.guidance,
-            )[0]
+            picture = sample.draw(session, ["a photo of a dog"], [0], **draw.options)[0]
     except (RareboothError, RuntimeError, MemoryError) as error:
         return Check("picture", "fail", f"the embedded base could not draw: {error}")
     drawn = time.perf_counter()

@@ -65,9 +65,7 @@ def generate(
             session,
             [prompt for prompt, _ in jobs],
             [number for _, number in jobs],
-            sampler=draw.sampler,
-            steps=draw.sampler_steps,
-            guidance=draw.guidance,
+            **draw.options,
         )
         for (prompt, number), picture in zip(jobs, chain.from_iterable(drawn), strict=True):
             text = picture_text(prompt, number, learnt, draw)

@@ -9,7 +9,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, fields
 from importlib import resources
 from pathlib import Path
-from typing import Any, Literal, get_type_hints
+from typing import Any, Literal, TypedDict, get_type_hints
 
 import pydantic
 
@@ -41,6 +41,14 @@ class TrainSettings:
     previews: Literal["sheet", "none"] = "sheet"
 
 
+class DrawOptions(TypedDict):
+    """The arguments of ``sample.draw`` that say how to draw."""
+
+    sampler: str
+    steps: int
+    guidance: float
+
+
 @dataclass(frozen=True, kw_only=True)
 class DrawSettings:
     """How pictures are drawn: the field's usual DDIM 50, guidance 7.5, or a preset's."""
@@ -48,6 +56,11 @@ class DrawSettings:
     sampler: Literal["ddim", "dpm++"] = "ddim"
     sampler_steps: int = 50
     guidance: float = 7.5
+
+    @property
+    def options(self) -> DrawOptions:
+        """The same as ``sample.draw`` takes it: ``draw(..., **settings.options)``."""
+        return DrawOptions(sampler=self.sampler, steps=self.sampler_steps, guidance=self.guidance)
 
 
 @dataclass(frozen=True)

@@ -198,15 +198,7 @@ def _wear(session: Session, folder: RunFolder, checkpoint: str) -> str:
 
 
 def _draw(job: Plan, session: Session, filled: list[str], seeds: list[int]) -> np.ndarray:
-    draw = job.settings.preset.draw
-    return sample.draw(
-        session,
-        filled,
-        seeds,
-        sampler=draw.sampler,
-        steps=draw.sampler_steps,
-        guidance=draw.guidance,
-    )
+    return sample.draw(session, filled, seeds, **job.settings.preset.draw.options)
 
 
 def _header(job: Plan, checkpoint: str) -> Header:
