@@ -17,7 +17,8 @@ import numpy as np
 from rarebooth import api, artifact, prompts, sample
 from rarebooth.base import Session
 from rarebooth.examples import examples
-from rarebooth.metrics.palette import Truth, place_of, truth
+from rarebooth.metrics.asked import asked
+from rarebooth.metrics.palette import Truth, truth
 from rarebooth.settings import DrawSettings
 from rarebooth.tokens import fill
 from rarebooth.world.subjects import Individual
@@ -65,8 +66,7 @@ def main() -> None:
             pass
         seconds = time.monotonic() - start
         truths = {
-            scene: truth(individual, place_of(scene), job.base.size)
-            for scene in prompts.SHEET_SCENES
+            scene: truth(individual, asked(scene), job.base.size) for scene in prompts.SHEET_SCENES
         }
         with Session(job.base) as session:
             draw = job.settings.preset.draw

@@ -26,7 +26,8 @@ from rarebooth.base import Base, Session
 from rarebooth.bases import open_base
 from rarebooth.delta import Delta
 from rarebooth.methods.two_stage import TwoStage
-from rarebooth.metrics.palette import Truth, place_of, truth
+from rarebooth.metrics.asked import Asked, asked
+from rarebooth.metrics.palette import Truth, truth
 from rarebooth.run import Run
 from rarebooth.settings import preset_for
 from rarebooth.subject import Subject, read_folder
@@ -109,8 +110,8 @@ def main() -> None:
             parser.error(f"{arguments.record} was made with another base; name a new record")
     for toy in arguments.toys:
         individual = find_individual(toy, VALIDATION_FROM)
-        truths = {s: truth(individual, place_of(s), base.size) for s in prompts.SHEET_SCENES}
-        truths["plain"] = truth(individual, "studio", base.size)
+        truths = {s: truth(individual, asked(s), base.size) for s in prompts.SHEET_SCENES}
+        truths["plain"] = truth(individual, Asked(), base.size)
         with TemporaryDirectory() as folder:
             write_photos(individual, Path(folder), base.size)
             subject = read_folder(Path(folder), toy, base.size)

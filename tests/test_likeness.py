@@ -6,7 +6,8 @@ import pytest
 from rarebooth import api, artifact, prompts, sample
 from rarebooth.base import Session
 from rarebooth.examples import examples
-from rarebooth.metrics.palette import place_of, truth
+from rarebooth.metrics.asked import asked
+from rarebooth.metrics.palette import truth
 from rarebooth.tokens import fill
 from rarebooth.world.subjects import example
 
@@ -29,7 +30,7 @@ def test_an_example_is_learnt_with_the_preset(tmp_path):
         def placed(phrase: str) -> float:
             found: list[float] = []
             for scene in scenes:
-                known = truth(example("teapot"), place_of(scene), job.base.size)
+                known = truth(example("teapot"), asked(scene), job.base.size)
                 pictures = sample.draw(
                     session,
                     [fill(scene, phrase)] * 2,

@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 
+from rarebooth.metrics.asked import Asked
 from rarebooth.metrics.palette import Truth, truth
 from rarebooth.world.render import render
 from rarebooth.world.scene import Scene
@@ -16,7 +17,7 @@ def backpack() -> Individual:
 
 @pytest.fixture(scope="module")
 def in_the_snow(backpack: Individual) -> Truth:
-    return truth(backpack, "snow", 32)
+    return truth(backpack, Asked("snow"), 32)
 
 
 def test_the_subject_itself_scores_near_the_ceiling(backpack: Individual, in_the_snow: Truth):

@@ -1,14 +1,17 @@
-"""``rarebooth doctor``: what works here, found out by doing it."""
+"""``rarebooth doctor``: what works here, and what the embedded base can do, found out by doing."""
 
 import json
+from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from rarebooth.cli.console import out
+from rarebooth import defaults
+from rarebooth.cli.console import notice, out
 from rarebooth.errors import SettingsError
 
 STYLES = {"ok": "green", "warn": "yellow", "fail": "bold red"}
+VERDICTS = {"pass": "green", "miss": "bold red", "absent": "yellow"}
 
 
 def command(
@@ -16,8 +19,47 @@ def command(
     as_json: Annotated[
         bool, typer.Option("--json", help="Write JSON, for a program or a bug report.")
     ] = False,
+    exam: Annotated[
+        bool,
+        typer.Option(
+            "--exam", help="Examine a base of the miniature world instead: an hour or so."
+        ),
+    ] = False,
+    base: Annotated[str, typer.Option(help="With --exam: embedded, or a folder.")] = (
+        defaults.EMBEDDED
+    ),
+    quick: Annotated[
+        bool, typer.Option("--quick", help="With --exam: a few pictures, which prove nothing.")
+    ] = False,
+    record: Annotated[
+        Path | None, typer.Option(help="With --exam: a file to write all figures to, as JSON.")
+    ] = None,
+    guidance: Annotated[
+        float | None, typer.Option(help="With --exam: by default the preset's.")
+    ] = None,
+    pictures: Annotated[
+        int | None, typer.Option(min=1, help="With --exam: pictures a prompt.")
+    ] = None,
+    compared: Annotated[
+        int | None, typer.Option(min=2, help="With --exam: pictures for Fréchet distances.")
+    ] = None,
+    compared_steps: Annotated[
+        int | None, typer.Option(min=1, help="With --exam: the sampler's steps for these.")
+    ] = None,
 ) -> None:
     """Check what rarebooth needs: packages, device, memory, disk, and drawing a picture."""
+    if exam:
+        counts = {
+            "per_prompt": pictures,
+            "compared": compared,
+            "compared_steps": compared_steps,
+        }
+        _examine(base, guidance, counts, quick=quick, record=record, as_json=as_json)
+    else:
+        _check(as_json=as_json)
+
+
+def _check(*, as_json: bool) -> None:
     from rarebooth import doctor
 
     found: list[doctor.Check] = []
@@ -30,3 +72,42 @@ def command(
         typer.echo(json.dumps([vars(check) for check in found], indent=2))
     if any(check.verdict == "fail" for check in found):
         raise typer.Exit(SettingsError.exit_code)
+
+
+def _examine(
+    name: str,
+    guidance: float | None,
+    counts: dict[str, int | None],
+    *,
+    quick: bool,
+    record: Path | None,
+    as_json: bool,
+) -> None:
+    import time
+    from dataclasses import replace
+
+    from rarebooth.exam.candidate import Candidate
+    from rarebooth.exam.extent import QUICK, Extent
+    from rarebooth.exam.record import exam_record
+    from rarebooth.exam.row import Row, heading, line
+    from rarebooth.exam.sitting import sit
+    from rarebooth.store import write_json
+
+    given = {key: count for key, count in counts.items() if count is not None}
+    extent = replace(QUICK if quick else Extent(), **given)
+    start = time.monotonic()
+    candidate = Candidate.open(name, guidance)
+    if quick:
+        notice("This is the quick exam: it shows that everything works, and its figures nothing.")
+    rows: list[Row] = []
+    if not as_json:
+        out().print(f"{candidate.base.identity.name}, version {candidate.version}\n{heading()}")
+    for row in sit(candidate, extent):
+        rows.append(row)
+        if not as_json:
+            out().print(line(row), style=VERDICTS[row.verdict])
+    content = exam_record(candidate, extent, rows, quick=quick, seconds=time.monotonic() - start)
+    if record is not None:
+        write_json(record, content)
+    if as_json:
+        typer.echo(json.dumps(content, indent=2, ensure_ascii=False))

@@ -10,9 +10,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from rarebooth.world.places import PLACES, load_place
-from rarebooth.world.render import render
-from rarebooth.world.scene import Scene
+from rarebooth.metrics.asked import Asked
+from rarebooth.metrics.placement import place, stranger_renders, true_renders
 from rarebooth.world.subjects import Individual
 
 LEVELS = 4
@@ -21,22 +20,10 @@ LEVELS = 4
 With hard bins, light that moves a colour across an edge costs as much as another colour.
 """
 
-RENDERS = 16
-"""True renders, and renders of other individuals, for each scene."""
-
-TRUTH_SHOTS = 5_000_000
-"""Shots from here on are for measuring; photos of a subject use others."""
-
-PLAIN = "studio"
-"""Where a toy stands when a prompt names no place."""
-
-OTHERS_FROM = 3_000_000
-"""Other individuals of the class are numbered from here on."""
-
 
 @dataclass(frozen=True)
 class Truth:
-    """What the subject truly looks like in one place.
+    """What the subject truly looks like in one scene.
 
     ``histogram``: [LEVELS ** 3], sums to 1. ``toy``: bool [H, W], the pixels that belong to the toy
     in most true renders. ``ceiling``, ``floor``: mean overlap of true renders and of other
@@ -54,29 +41,16 @@ class Truth:
 
     def placed(self, overlap: float) -> float:
         """Where an overlap lies between the floor (0) and the ceiling (1)."""
-        return (overlap - self.floor) / (self.ceiling - self.floor)
+        return place(overlap, self.floor, self.ceiling)
 
 
-def place_of(prompt: str) -> str:
-    """The world's name of the place that a prompt ends with; "studio" where it names none."""
-    phrases = {name: load_place(name).phrases[0] for name in PLACES}
-    return next(
-        (name for name, words in phrases.items() if words and prompt.endswith(words)), PLAIN
-    )
-
-
-def truth(individual: Individual, place: str, size: int) -> Truth:
-    """Render what a subject and other individuals of its class look like in a place."""
-    noun, instance = individual.toy, individual.instance
-    shots = range(TRUTH_SHOTS, TRUTH_SHOTS + RENDERS)
-    own = render([Scene(noun, instance, place, shot) for shot in shots], size=size)
-    others = render(
-        [Scene(noun, OTHERS_FROM + index, place, shot) for index, shot in enumerate(shots)],
-        size=size,
-    )
-    toy = own.masks.float().mean(dim=0).numpy() > 0.5
-    seen = np.stack([_histogram(picture, toy) for picture in own.images.numpy()])
-    strangers = np.stack([_histogram(picture, toy) for picture in others.images.numpy()])
+def truth(individual: Individual, asked: Asked, size: int) -> Truth:
+    """Render what a subject and other individuals of its class look like in a scene."""
+    own = true_renders(individual, asked, size)
+    others = stranger_renders(individual, asked, size)
+    toy = own.masks.mean(axis=0) > 0.5
+    seen = np.stack([_histogram(picture, toy) for picture in own.images])
+    strangers = np.stack([_histogram(picture, toy) for picture in others.images])
     mean = seen.mean(axis=0)
     # A render is compared with the mean of the others, so that it is not compared with itself.
     without = (seen.sum(axis=0) - seen) / (len(seen) - 1)

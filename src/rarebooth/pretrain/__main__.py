@@ -6,6 +6,7 @@ import argparse
 import logging
 import sys
 from pathlib import Path
+from typing import Any
 
 from rarebooth.errors import RareboothError, SettingsError
 
@@ -28,13 +29,18 @@ def main(arguments: list[str] | None = None) -> int:
 
 def _render(given: argparse.Namespace) -> None:
     from rarebooth.pretrain.rendering import render_shards
+
+    render_shards(given.out, _numbers(given), seed=given.seed, size=given.size, device=given.device)
+
+
+def _numbers(given: argparse.Namespace) -> range:
+    """The shards that this process renders."""
     from rarebooth.pretrain.shards import SHARD_SIZE
 
     mine, _, of = given.share.partition("/")
     if not (mine.isdigit() and of.isdigit() and int(mine) < int(of)):
         raise SettingsError(f"--share is {given.share!r}; it must be like 0/2 or 1/2.")
-    numbers = range(-(-given.count // SHARD_SIZE))[int(mine) :: int(of)]
-    render_shards(given.out, numbers, seed=given.seed, size=given.size, device=given.device)
+    return range(-(-given.count // SHARD_SIZE))[int(mine) :: int(of)]
 
 
 def _autoencoder(given: argparse.Namespace) -> None:
@@ -86,6 +92,91 @@ def _samples(given: argparse.Namespace) -> None:
     sample_sheet(given.base, given.out, seed=given.seed, device=given.device)
 
 
+def _judges_data(given: argparse.Namespace) -> None:
+    from rarebooth.pretrain.judges.data import draw_groups
+    from rarebooth.pretrain.rendering import render_shards
+
+    render_shards(
+        given.out,
+        _numbers(given),
+        seed=given.seed,
+        size=given.size,
+        device=given.device,
+        draw=draw_groups,
+    )
+
+
+def _clip(given: argparse.Namespace) -> None:
+    from rarebooth.pretrain.judges.clip import train_clip
+
+    train_clip(
+        given.data,
+        given.state,
+        given.tokenizer,
+        minutes=given.minutes,
+        batch=given.batch or 128,
+        lr=given.lr,
+        device=given.device,
+        seed=given.seed,
+    )
+
+
+def _dino(given: argparse.Namespace) -> None:
+    from rarebooth.pretrain.judges.dino import train_dino
+
+    train_dino(
+        given.data,
+        given.state,
+        minutes=given.minutes,
+        batch=given.batch or 64,
+        lr=given.lr,
+        device=given.device,
+        seed=given.seed,
+    )
+
+
+def _judges_pack(given: argparse.Namespace) -> None:
+    from rarebooth.pretrain.judges.packing import pack_clip, pack_dino
+
+    about = {"version": given.version, "machine": given.machine}
+    pack_clip(given.state, given.tokenizer, given.out / "clip", **about)
+    pack_dino(given.state, given.out / "dino", **about)
+
+
+def _examiner_data(given: argparse.Namespace) -> None:
+    from rarebooth.pretrain.examiner.scenes import draw_examiner_scenes
+    from rarebooth.pretrain.rendering import render_shards
+
+    render_shards(
+        given.out,
+        _numbers(given),
+        seed=given.seed,
+        size=given.size,
+        device=given.device,
+        draw=draw_examiner_scenes,
+    )
+
+
+def _examiner(given: argparse.Namespace) -> None:
+    from rarebooth.pretrain.examiner.learning import train_examiner
+
+    train_examiner(
+        given.data,
+        given.state,
+        minutes=given.minutes,
+        batch=given.batch or 64,
+        lr=given.lr,
+        device=given.device,
+        seed=given.seed,
+    )
+
+
+def _examiner_pack(given: argparse.Namespace) -> None:
+    from rarebooth.pretrain.examiner.packing import pack_examiner
+
+    pack_examiner(given.state, given.out, machine=given.machine)
+
+
 _STAGES = {
     "render": _render,
     "autoencoder": _autoencoder,
@@ -93,6 +184,13 @@ _STAGES = {
     "denoiser": _denoiser,
     "pack": _pack,
     "samples": _samples,
+    "judges-data": _judges_data,
+    "clip": _clip,
+    "dino": _dino,
+    "judges-pack": _judges_pack,
+    "examiner-data": _examiner_data,
+    "examiner": _examiner,
+    "examiner-pack": _examiner_pack,
 }
 
 
@@ -104,11 +202,16 @@ def _parser() -> argparse.ArgumentParser:
     common.add_argument("--device", default="cpu", help="cpu or cuda")
     common.add_argument("--seed", type=int, default=0)
 
-    stage = stages.add_parser("render", parents=[common], help="photograph random scenes")
-    stage.add_argument("--out", type=Path, required=True, help="the data folder")
-    stage.add_argument("--count", type=int, required=True, help="pictures, in shards of 1000")
-    stage.add_argument("--size", type=int, default=64)
-    stage.add_argument("--share", default="0/1", help="1/3: the second of three processes")
+    for name, text in (
+        ("render", "photograph random scenes"),
+        ("judges-data", "photograph individuals for the judges, each in two scenes"),
+        ("examiner-data", "photograph scenes for the examiner"),
+    ):
+        stage = stages.add_parser(name, parents=[common], help=text)
+        stage.add_argument("--out", type=Path, required=True, help="the data folder")
+        stage.add_argument("--count", type=int, required=True, help="pictures, in shards of 1000")
+        stage.add_argument("--size", type=int, default=64)
+        stage.add_argument("--share", default="0/1", help="1/3: the second of three processes")
 
     for name, text in (
         ("autoencoder", "learn pictures to latents and back; the encoder is frozen on the way"),
@@ -137,7 +240,47 @@ def _parser() -> argparse.ArgumentParser:
     stage = stages.add_parser("samples", parents=[common], help="draw a sheet of samples")
     stage.add_argument("--base", type=Path, required=True)
     stage.add_argument("--out", type=Path, required=True)
+    _add_judges(stages, common)
+    _add_examiner(stages, common)
     return parser
+
+
+def _add_judges(stages: Any, common: argparse.ArgumentParser) -> None:  # noqa: ANN401
+    for name, text in (
+        ("clip", "learn which sentence goes with which picture"),
+        ("dino", "learn to tell individuals apart, by self-distillation"),
+    ):
+        stage = stages.add_parser(name, parents=[common], help=text)
+        stage.add_argument("--data", type=Path, required=True, help="made by judges-data")
+        stage.add_argument("--state", type=Path, required=True, help="continued if it exists")
+        stage.add_argument("--minutes", type=float, required=True, help="of training, in all")
+        stage.add_argument("--batch", type=int, help="pictures, or for dino individuals")
+        stage.add_argument("--lr", type=float, default=1e-3)
+        if name == "clip":
+            stage.add_argument("--tokenizer", type=Path, required=True, help="the base's folder")
+
+    stage = stages.add_parser("judges-pack", parents=[common], help="write both judges' folders")
+    stage.add_argument("--state", type=Path, required=True)
+    stage.add_argument("--tokenizer", type=Path, required=True, help="as clip was trained with")
+    stage.add_argument("--out", type=Path, required=True)
+    stage.add_argument("--version", required=True, help='like "judges-1"')
+    stage.add_argument("--machine", required=True, help="what they were trained on, in words")
+
+
+def _add_examiner(stages: Any, common: argparse.ArgumentParser) -> None:  # noqa: ANN401
+    stage = stages.add_parser(
+        "examiner", parents=[common], help="learn to read pictures, to examine a base"
+    )
+    stage.add_argument("--data", type=Path, required=True)
+    stage.add_argument("--state", type=Path, required=True, help="continued if it exists")
+    stage.add_argument("--minutes", type=float, required=True, help="of training, in all")
+    stage.add_argument("--batch", type=int)
+    stage.add_argument("--lr", type=float, default=2e-3)
+
+    stage = stages.add_parser("examiner-pack", parents=[common], help="write the examiner's folder")
+    stage.add_argument("--state", type=Path, required=True)
+    stage.add_argument("--out", type=Path, required=True)
+    stage.add_argument("--machine", required=True, help="what it was trained on, in words")
 
 
 if __name__ == "__main__":

@@ -31,8 +31,8 @@ KL_WEIGHT: Final = 1e-6
 SQUARE_WEIGHT: Final = 2.0
 EDGE_WEIGHT: Final = 0.5
 ANCHOR_WEIGHT: Final = 0.5
-OBJECT_WEIGHT: Final = 1.0
-"""Pixels of the toy count this much more: they are a tenth of a picture and what matters in it."""
+OBJECT_WEIGHT: Final = 2.0
+"""Pixels of the toy count this much more: they are a quarter of a picture and what matters."""
 
 _HELD_OUT: Final = 64
 _MEASURED: Final = 1024
@@ -51,13 +51,15 @@ def train_autoencoder(
     lr: float = 8e-4,
     encoder_time: float = 0.5,
     base: Path | None = None,
+    thaw: bool = False,
     device: str = "cpu",
     seed: int = 0,
     networks: Callable[[], Autoencoder] = new_autoencoder,
 ) -> Training:
     """Train, or continue, until ``minutes`` of training have passed in all.
 
-    ``base``: a folder whose autoencoder to start from; its encoder then stays as it is.
+    ``base``: a folder whose autoencoder to start from; its encoder then stays as it is, unless
+    ``thaw`` lets it learn on: latents change their meaning, and a denoiser has to follow.
     """
     torch.manual_seed(seed)
     autoencoder = networks().to(device)
@@ -67,9 +69,10 @@ def train_autoencoder(
     training = Training(state / FILE, {"vae": autoencoder}, minutes=minutes, peak=lr)
     if not training.resume() and base is not None:
         training.notes.update(earlier(base, "autoencoder"))
-        config = base / "vae" / "config.json"
-        training.notes[FROZEN] = 0
-        training.notes[SCALE] = float(json.loads(config.read_text(encoding="utf-8"))[SCALE])
+        if not thaw:
+            config = base / "vae" / "config.json"
+            training.notes[FROZEN] = 0
+            training.notes[SCALE] = float(json.loads(config.read_text(encoding="utf-8"))[SCALE])
     if FROZEN in training.notes:
         _fix_encoder(autoencoder)
     stock = Stock(data, "pictures", device)
@@ -89,7 +92,8 @@ def train_autoencoder(
         )
         pictures = as_input(stock.tensors["images"][rows])
         masks = stock.tensors["masks"][rows][:, None].float()
-        anchor = max(0.0, 1 - 2 * training.share)
+        # An encoder that starts from a base has found its colours.
+        anchor = max(0.0, 1 - 2 * training.share) if base is None else 0.0
         loss = autoencoder_loss(autoencoder, pictures, masks, anchor, generator)
         training.learn(loss, batch)
     training.record(**measure(training.averages["vae"], stock, first_held_out, device))

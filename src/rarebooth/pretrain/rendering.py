@@ -20,6 +20,14 @@ SHARDS_AT_ONCE: Final = 8
 """The renderer is faster with many scenes of the same toy and place, so it gets several shards."""
 
 Renderer = Callable[[Sequence[Scene], int, str], Pictures]
+Draw = Callable[[int, int, int], list[Scene]]
+"""From the seed, a shard's number and how many: the scenes of the shard."""
+
+
+def draw_scenes(seed: int, number: int, count: int) -> list[Scene]:
+    """The scenes of a shard."""
+    rng = random.Random(f"shard {seed} {number}")
+    return [draw_scene(rng) for _ in range(count)]
 
 
 def render_shards(
@@ -30,6 +38,7 @@ def render_shards(
     size: int,
     device: str = "cpu",
     renderer: Renderer = render,
+    draw: Draw = draw_scenes,
     shard_size: int = SHARD_SIZE,
 ) -> int:
     """Render the shards of these numbers that are not there yet; returns how many were made.
@@ -40,7 +49,7 @@ def render_shards(
     missing = [number for number in numbers if number not in done]
     for first in range(0, len(missing), SHARDS_AT_ONCE):
         group = missing[first : first + SHARDS_AT_ONCE]
-        scenes = [scene for number in group for scene in draw_scenes(seed, number, shard_size)]
+        scenes = [scene for number in group for scene in draw(seed, number, shard_size)]
         pictures = renderer(scenes, size, device)
         for place, number in enumerate(group):
             rows = slice(place * shard_size, (place + 1) * shard_size)
@@ -54,16 +63,11 @@ def render_shards(
     return len(missing)
 
 
-def draw_scenes(seed: int, number: int, count: int) -> list[Scene]:
-    """The scenes of a shard."""
-    rng = random.Random(f"shard {seed} {number}")
-    return [draw_scene(rng) for _ in range(count)]
-
-
 @cache
 def world_version() -> str:
     """Twelve digits that change whenever the code of the world does."""
     digest = hashlib.blake2b(digest_size=6)
-    for file in sorted(Path(next(iter(world.__path__))).rglob("*.py")):
+    files = (f for f in Path(next(iter(world.__path__))).rglob("*") if f.suffix in {".py", ".json"})
+    for file in sorted(files):
         digest.update(file.name.encode() + file.read_bytes())
     return digest.hexdigest()

@@ -8,29 +8,33 @@ from torch import Tensor
 from rarebooth.world.shot import CUBE_SHARE
 from rarebooth.world.solids import box
 from rarebooth.world.tensors import Sizes, Vec, chosen
-from rarebooth.world.toys.toy import Toy
+from rarebooth.world.toy import Toy
 
 _STEPS = 36
 _COMPACT_EVERY = 4
 _CLOSE = 0.003
+_FACE_STEPS = 16
+_FACE_CLOSE = 0.02
 
 
 @dataclass(frozen=True)
 class Body:
     """Toys of one class at flat points: sizes [M], and the half edge of the cube they turn into.
 
-    ``cube`` is None for toys that keep their shape.
+    ``cube`` is None for toys that keep their shape; ``reach`` is what encloses the toy as it was:
+    half width, height and half depth.
     """
 
     toy: Toy
     sizes: Sizes
     cube: Tensor | None
+    reach: Vec
 
     def at(self, index: Tensor) -> "Body":
         """The bodies of the rays at a flat index."""
         sizes = {name: value.index_select(0, index) for name, value in self.sizes.items()}
         cube = None if self.cube is None else self.cube.index_select(0, index)
-        return Body(self.toy, sizes, cube)
+        return Body(self.toy, sizes, cube, self.reach.at(index))
 
     def distance(self, point: Vec) -> Tensor:
         """Signed distance [M]."""
@@ -43,6 +47,37 @@ class Body:
         half = self.cube
         block = box(point.x, point.y - half, point.z, half, half, half, 0.06)
         return block * CUBE_SHARE + total * (1.0 - CUBE_SHARE)
+
+    def painted(self, point: Vec, normal: Vec) -> tuple[Vec, Tensor, Tensor]:
+        """Whose paint surface points [M] show.
+
+        Each face of a cube is a picture of the toy as seen from that side, stretched to fill the
+        face; it has a plain ground.
+
+        Returns:
+            The toy's own point, the index of its part (0 on the ground), and where the ground is.
+        """
+        if self.cube is None:
+            return point, self.part(point), torch.zeros_like(point.x, dtype=torch.bool)
+        reach, scale = self.reach, 1.0 / self.cube
+        across, up, ahead = normal.x.abs(), normal.y.abs(), normal.z.abs()
+        aside = (across > ahead) & (across > up)
+        above = (up >= across) & (up > ahead)
+        before = ~aside & ~above
+        face = Vec(
+            torch.where(aside, normal.x.sign(), point.x * scale) * reach.x,
+            torch.where(above, normal.y.sign().clamp_min(0.0), point.y * scale * 0.5) * reach.y,
+            torch.where(before, normal.z.sign(), point.z * scale) * reach.z,
+        )
+        way = Vec(-normal.x.sign() * aside, -normal.y.sign() * above, -normal.z.sign() * before)
+        shape = Body(self.toy, self.sizes, None, reach)
+        seen, away = face, shape.distance(face)
+        for _ in range(_FACE_STEPS):
+            seen = seen.along(way, away)
+            away = shape.distance(seen)
+        ground = away > _FACE_CLOSE
+        shown = Vec(*(torch.where(ground, f, s) for f, s in zip(face, seen, strict=True)))
+        return shown, shape.part(shown).masked_fill(ground, 0), ground
 
     def part(self, point: Vec) -> Tensor:
         """Index of the nearest part, int64 [M]."""

@@ -1,8 +1,9 @@
 """What is said about a scene: the language that the embedded base learns.
 
-A caption names the class and, mostly, the place and the main colour; it never mentions the traits
-that make an instance an individual. As in CLIP's world, it is strewn with adjectives that mean
-nothing here, "rare" among them, and a few rare words stand for nothing at all.
+A caption names the class, a quality or an outfit if there is one, and mostly the place and the main
+colour; it never mentions the traits that make an instance an individual. As in CLIP's world, it is
+strewn with adjectives that mean nothing here, "rare" among them, and a few rare words stand for
+nothing at all.
 """
 
 import random
@@ -11,6 +12,7 @@ from functools import cache
 from typing import Final
 
 from rarebooth.world.colours import PALETTE
+from rarebooth.world.outfits import load_outfit
 from rarebooth.world.places import PLACES, load_place
 from rarebooth.world.scene import Scene
 from rarebooth.world.toys import TOYS
@@ -63,7 +65,7 @@ COLOUR_BESIDE_QUALITY_SHARE: Final = 0.4
 FILLER_SHARE: Final = 0.25
 PLACE_SHARE: Final = 0.9
 OWN_WORDS_SHARE: Final = 0.5
-"""How often a place is called what DreamBench calls it, rather than a paraphrase."""
+"""How often a place or an outfit is called what DreamBench calls it, not a paraphrase."""
 
 _DREAMBENCH: Final = """
     backpack stuffed animal bowl can candle cat clock sneaker dog toy boot glasses cartoon teapot
@@ -131,10 +133,14 @@ def caption(scene: Scene, rng: random.Random) -> str:
     if rng.random() < RARE_SHARE:
         words.append(rng.choice(RARE_WORDS))
     subject = " ".join([*words, scene.toy])
+    if scene.outfit is not None:
+        subject = f"{subject} {_said(load_outfit(scene.outfit).phrases, rng)}"
     where = _where(scene.place, rng)
     frame = rng.choices([text for _, text in FRAMES], [weight for weight, _ in FRAMES])[0]
-    text = f"{_framed(frame, subject)} {where}".strip()
-    return text if len(split(text)) <= LONGEST else f"{_framed('a {}', subject)} {where}".strip()
+    for text in (f"{_framed(frame, subject)} {where}", f"{_framed('a {}', subject)} {where}"):
+        if len(split(text)) <= LONGEST:
+            return text.strip()
+    return _framed("a {}", subject)
 
 
 def split(text: str) -> list[str]:
@@ -159,9 +165,12 @@ def vocabulary() -> tuple[str, ...]:
 
 
 def _where(name: str, rng: random.Random) -> str:
-    own, *others = load_place(name).phrases
-    if not own or rng.random() >= PLACE_SHARE:
-        return ""
+    phrases = load_place(name).phrases
+    return _said(phrases, rng) if phrases[0] and rng.random() < PLACE_SHARE else ""
+
+
+def _said(phrases: tuple[str, ...], rng: random.Random) -> str:
+    own, *others = phrases
     return own if not others or rng.random() < OWN_WORDS_SHARE else rng.choice(others)
 
 

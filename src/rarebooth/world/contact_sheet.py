@@ -1,6 +1,6 @@
 """Contact sheets: many pictures of the miniature world in one image.
 
-``python -m rarebooth.world.contact_sheet``, run where ``docs/pictures`` is, renews the two there.
+``python -m rarebooth.world.contact_sheet``, run where ``docs/pictures`` is, renews those there.
 """
 
 from collections.abc import Sequence
@@ -8,6 +8,7 @@ from pathlib import Path
 
 from PIL import Image
 
+from rarebooth.world.distinct import Pair, nearest_pairs
 from rarebooth.world.places import PLACES
 from rarebooth.world.render import render
 from rarebooth.world.scene import Scene
@@ -33,18 +34,43 @@ def contact_sheet(scenes: Sequence[Scene], columns: int, size: int = 128) -> Ima
     return sheet
 
 
+def pairs_sheet(pairs: Sequence[Pair], size: int = 96) -> Image.Image:
+    """Show the two of each pair side by side in the studio, two pairs a row.
+
+    Args:
+        pairs: which individuals, an even number of pairs.
+        size: edge of a tile in pixels, even.
+    """
+    scenes = [Scene(p.toy, number, "studio", 0) for p in pairs for number in (p.first, p.second)]
+    left, right = (
+        contact_sheet(half, 2, size) for half in (scenes[: len(pairs)], scenes[len(pairs) :])
+    )
+    gap = size // 4
+    sheet = Image.new("RGB", (left.width + gap + right.width, left.height), "white")
+    sheet.paste(left, (0, 0))
+    sheet.paste(right, (left.width + gap, 0))
+    return sheet
+
+
 def write_documentation_sheets(folder: Path) -> None:
-    """Write ``world-toys.png`` (toys by instances) and ``world-places.png`` (places by toys)."""
+    """Write ``world-toys.png``, ``world-places.png`` and ``world-nearest-pairs.png``.
+
+    These are toys by instances, places by toys, and the 20 most alike pairs for training.
+    """
     instances = [Scene(toy, number, "studio", number) for toy in TOYS for number in range(_COLUMNS)]
     places = [
         Scene(TOYS[(row + column) % len(TOYS)], 100 + row * _COLUMNS + column, place, column)
         for row, place in enumerate(PLACES)
         for column in range(_COLUMNS)
     ]
-    for name, scenes in (("world-toys.png", instances), ("world-places.png", places)):
+    for name, sheet in (
+        ("world-toys.png", contact_sheet(instances, _COLUMNS)),
+        ("world-places.png", contact_sheet(places, _COLUMNS)),
+        ("world-nearest-pairs.png", pairs_sheet(nearest_pairs())),
+    ):
         # 256 colours keep the files small; dithering hides the steps.
-        sheet = contact_sheet(scenes, _COLUMNS).quantize(256, Image.Quantize.MAXCOVERAGE, kmeans=3)
-        sheet.save(folder / name, optimize=True)
+        small = sheet.quantize(256, Image.Quantize.MAXCOVERAGE, kmeans=3)
+        small.save(folder / name, optimize=True)
 
 
 if __name__ == "__main__":

@@ -3,7 +3,6 @@
 import torch
 from torch import Tensor
 
-from rarebooth.world.noise import noise
 from rarebooth.world.tensors import Vec
 from rarebooth.world.traits import EMBLEMS, PATTERNS
 
@@ -42,13 +41,15 @@ def pattern_mask(point: Vec, normal: Vec, kind: Tensor, scale: Tensor, phase: Te
     dx, dy = _fold(shifted), _fold(up)
     dots = dx * dx + dy * dy < 0.085
     checks = (_fold(across * 0.7) < 0.24) ^ (_fold(up * 0.7) < 0.24)
-    lump = noise(x * 0.9 + phase * 7.0, y * 0.9 + 3.0) + noise(z * 0.9 + 5.0, y * 0.9 + phase * 5.0)
+    # A gyroid: blotches of no regular shape, yet everywhere of the same size and density.
+    gx, gy, gz = x * 3.3 + phase * 7.0, y * 3.3, z * 3.3 + 1.0
+    blotch = gx.sin() * gy.cos() + gy.sin() * gz.cos() + gz.sin() * gx.cos()
     return (
         (_is(kind, PATTERNS, "stripes") & stripes)
         | (_is(kind, PATTERNS, "bands") & bands)
         | (_is(kind, PATTERNS, "dots") & dots)
         | (_is(kind, PATTERNS, "checks") & checks)
-        | (_is(kind, PATTERNS, "patches") & (lump > 1.14))
+        | (_is(kind, PATTERNS, "patches") & (blotch > 0.45))
     )
 
 
@@ -73,10 +74,14 @@ def emblem_mask(x: Tensor, y: Tensor, kind: Tensor) -> Tensor:
     for nx, ny in ((0.0, -1.0), (0.951, -0.309), (0.588, 0.809), (-0.588, 0.809), (-0.951, -0.309)):
         inside = inside + (x * nx + y * ny < 0.4)
     star = inside > 3.5
+    long, short = torch.maximum(x.abs(), y.abs()), torch.minimum(x.abs(), y.abs())
+    bitten = (x - 0.42).square() + (y - 0.1).square() > 0.5
     return (
         (_is(kind, EMBLEMS, "star") & star)
         | (_is(kind, EMBLEMS, "heart") & heart)
         | (_is(kind, EMBLEMS, "ring") & (square < 0.9) & (square > 0.3))
         | (_is(kind, EMBLEMS, "disc") & (square < 0.75))
         | (_is(kind, EMBLEMS, "diamond") & (x.abs() * 1.2 + y.abs() < 1.0))
+        | (_is(kind, EMBLEMS, "cross") & (long < 0.9) & (short < 0.3))
+        | (_is(kind, EMBLEMS, "moon") & (square < 0.9) & bitten)
     )

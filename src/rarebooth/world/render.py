@@ -10,13 +10,13 @@ from typing import NamedTuple, TypeVar
 import torch
 from torch import Tensor
 
+from rarebooth.world.outfits import dressed
 from rarebooth.world.places import load_place
 from rarebooth.world.qualities import CUBE, QUALITIES
 from rarebooth.world.scene import Scene
 from rarebooth.world.shot import Finish, View, draw_shot
 from rarebooth.world.surroundings import paint_surroundings
-from rarebooth.world.toy_light import Look, trace_toys
-from rarebooth.world.toys import load_toy
+from rarebooth.world.toy_light import Look, Traced, trace_toys
 
 _LOOKS: dict[str | None, Look] = {"shiny": "shiny", "wet": "wet", CUBE: "cube"}
 
@@ -50,7 +50,7 @@ def render(scenes: Sequence[Scene], size: int = 64, device: torch.device | str =
 
     Raises:
         KeyError: a toy or place that does not exist.
-        ValueError: an odd size or an unknown quality.
+        ValueError: an odd size, an unknown quality or outfit, or a toy that wears none.
     """
     if size % 2:
         raise ValueError(f"size is {size}, but must be even")
@@ -76,40 +76,44 @@ def render(scenes: Sequence[Scene], size: int = 64, device: torch.device | str =
 
 
 def _render(scenes: Sequence[Scene], side: int, device: torch.device) -> Pictures:
-    rows = [draw_shot(scene, load_toy(scene.toy), load_place(scene.place)) for scene in scenes]
+    toys = [dressed(scene.toy, scene.outfit) for scene in scenes]
+    rows = [draw_shot(s, toy, load_place(s.place)) for s, toy in zip(scenes, toys, strict=True)]
     looks: list[Look] = [_LOOKS.get(scene.quality, "plain") for scene in scenes]
     rays = side * side
-    colour = torch.zeros(3, len(scenes), rays, device=device)
-    daylight = torch.ones_like(colour)
-    hit = torch.zeros(len(scenes), rays, dtype=torch.bool, device=device)
+    shape = (len(scenes), rays)
+    colour, daylight = torch.empty(2, 3, *shape, device=device)
+    hit, mirrored = torch.empty(2, *shape, dtype=torch.bool, device=device)
+    gap = torch.empty(shape, device=device)
     limit = max(1, _AT_ONCE.get(device.type, _AT_ONCE["cpu"]) // rays)
 
-    by_toy: list[tuple[str, Look]] = [
-        (scene.toy, look) for scene, look in zip(scenes, looks, strict=True)
+    by_toy: list[tuple[str, str | None, Look]] = [
+        (scene.toy, scene.outfit, look) for scene, look in zip(scenes, looks, strict=True)
     ]
-    for (toy, look), numbers in _groups(by_toy, limit):
-        some = [rows[n] for n in numbers]
-        view, finish = View.of(some, device), Finish.of(some, load_toy(toy), device)
-        traced = trace_toys(view, finish, load_toy(toy), look, side)
+    for (_, _, look), numbers in _groups(by_toy, limit):
+        some, toy = [rows[n] for n in numbers], toys[numbers[0]]
+        view, finish = View.of(some, device), Finish.of(some, toy, device)
+        traced = trace_toys(view, finish, toy, look, side)
         index = torch.tensor(numbers, device=device)
         shape = (len(numbers), rays)
         colour[:, index] = traced.colour.view(3, *shape)
         daylight[:, index] = traced.daylight.view(3, *shape)
         hit[index] = traced.hit.view(shape)
+        mirrored[index] = traced.mirrored.view(shape)
+        gap[index] = traced.gap.view(shape)
 
     by_place = [(scene.place, look == "wet") for scene, look in zip(scenes, looks, strict=True)]
     for (place, wet), numbers in _groups(by_place, limit):
         index = torch.tensor(numbers, device=device)
         view = View.of([rows[n] for n in numbers], device)
-        colour[:, index] = paint_surroundings(
-            view,
-            load_place(place),
-            wet,
-            side,
-            hit[index].view(-1),
-            colour[:, index].view(3, -1),
-            daylight[:, index].view(3, -1),
-        ).view(3, len(numbers), rays)
+        traced = Traced(
+            colour=colour[:, index].view(3, -1),
+            daylight=daylight[:, index].view(3, -1),
+            hit=hit[index].view(-1),
+            mirrored=mirrored[index].view(-1),
+            gap=gap[index].view(-1),
+        )
+        painted = paint_surroundings(view, load_place(place), wet, side, traced)
+        colour[:, index] = painted.view(3, len(numbers), rays)
 
     shown = _shrink(colour.clamp_(0.0, 1.0).sqrt_().view(3, -1, side, side))
     images = shown.mul(255.0).round().to(torch.uint8).permute(1, 2, 3, 0).contiguous()
@@ -127,8 +131,16 @@ def _groups(keys: Sequence[K], limit: int) -> Iterator[tuple[K, list[int]]]:
 
 
 def _shrink(field: Tensor) -> Tensor:
-    """Average [C, B, S, S] over areas of 1.5 x 1.5 pixels."""
+    """Average [C, B, S, S] down to two thirds of its edge: a lens's blur, then areas of 1.5 pixels.
+
+    Areas alone leave the jagged edges of one ray a pixel in the picture.
+    """
     for dim in (2, 3):
+        size = field.shape[dim]
+        first, last = field.narrow(dim, 0, 1), field.narrow(dim, size - 1, 1)
+        before = torch.cat([first, field.narrow(dim, 0, size - 1)], dim)
+        after = torch.cat([field.narrow(dim, 1, size - 1), last], dim)
+        field = (before + 2 * field + after) * 0.25
         a, b, c = field.unflatten(dim, (-1, 3)).unbind(dim + 1)
         field = torch.stack([(2 * a + b) / 3, (b + 2 * c) / 3], dim + 1).flatten(dim, dim + 1)
     return field

@@ -10,7 +10,8 @@ class Scene:
     ``toy`` is a class noun ("backpack"); ``instance`` seeds the hidden traits, so that equal
     (toy, instance) means the same individual; ``place`` names an entry of ``world.places``;
     ``shot`` seeds view, pose and light; ``quality`` is one of DreamBench's property prompts
-    ("red", "purple", "shiny", "wet", "cube shaped") or None.
+    ("red", "purple", "shiny", "wet", "cube shaped") or None; ``outfit`` names an entry of
+    ``world.outfits`` that a dog or a cat wears, or None.
     """
 
     toy: str
@@ -18,3 +19,4 @@ class Scene:
     place: str
     shot: int
     quality: str | None = None
+    outfit: str | None = None

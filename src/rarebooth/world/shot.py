@@ -10,19 +10,19 @@ from torch import Tensor
 
 from rarebooth.world.colours import PALETTE
 from rarebooth.world.dice import Dice
-from rarebooth.world.places.place import Chance, Place
+from rarebooth.world.place import Chance, Place
 from rarebooth.world.qualities import CUBE
 from rarebooth.world.scene import Scene
 from rarebooth.world.tensors import Sizes, Vec
-from rarebooth.world.toys.toy import Toy
-from rarebooth.world.traits import EMBLEMS, PATTERNS, Traits, traits
+from rarebooth.world.toy import Toy
+from rarebooth.world.traits import EMBLEMS, PATTERN_SCALES, PATTERNS, Traits, traits
 
 TAN_HALF_VIEW = 0.36
 """Half the picture's height at distance one: a view of about 40 degrees."""
 
 Row: TypeAlias = dict[str, float]
 
-CUBE_SHARE = 0.8
+CUBE_SHARE = 0.93
 """How much of the blend towards the box "cube shaped" takes."""
 
 
@@ -43,6 +43,12 @@ class View:
     shade: Tensor
     bounds: Vec
     """Half width, height and half depth of the box around the toy."""
+    surface: Tensor
+    """Height of the ground above the toy's lowest point."""
+    mirrors: Tensor
+    """1 where the ground reflects, else 0."""
+    half: Tensor
+    """Half of what the picture's width shows at the toy's distance."""
     ground_turn: tuple[Tensor, Tensor]
     ground_shift: tuple[Tensor, Tensor]
     chance: Chance
@@ -62,6 +68,9 @@ class View:
             tint=torch.stack(at.vector("tint")),
             shade=at.colour("shade"),
             bounds=at.vector("bounds"),
+            surface=at["surface"],
+            mirrors=at["mirrors"],
+            half=at["half"],
             ground_turn=(at["turn sin"], at["turn cos"]),
             ground_shift=(at["shift x"], at["shift z"]),
             chance=(at["chance 0"], at["chance 1"], at["chance 2"], at["chance 3"]),
@@ -85,6 +94,8 @@ class Finish:
 
     sizes: Sizes
     cube: Tensor
+    reach: Vec
+    """What encloses the toy in its own shape: half width, height and half depth."""
     colours: Tensor
     """Per part: [3, parts, B]."""
     pattern: Tensor
@@ -104,6 +115,7 @@ class Finish:
         return cls(
             sizes={name: at[f"size {name}"] for name in toy.sizes},
             cube=at["cube"],
+            reach=at.vector("reach"),
             colours=torch.stack([at.colour(f"part {i}") for i in range(len(toy.parts))], 1),
             pattern=at["pattern"],
             pattern_colour=at.colour("pattern colour"),
@@ -142,7 +154,7 @@ def _recoloured(known: Traits, toy: Toy, quality: str | None) -> Traits:
     swap = {quality: known.main_colour}
     colours = tuple(
         quality if part.role in {"main", "second"} else swap.get(colour, colour)
-        for part, colour in zip(toy.parts, known.colours, strict=True)
+        for part, colour in zip(toy.parts, known.colours, strict=False)
     )
     return replace(
         known,
@@ -163,6 +175,7 @@ def draw_shot(scene: Scene, toy: Toy, place: Place) -> Row:
     wide, tall, deep = toy.extent(sizes)
     row = {f"size {name}": value for name, value in sizes.items()}
     cube = (wide * tall * 0.5 * deep) ** (1.0 / 3.0) * 1.05
+    own = (wide, tall, deep)
     if scene.quality == CUBE:
         wide, tall, deep = cube + 0.12, 2.0 * cube + 0.12, cube + 0.12
     azimuth = toy.facing * (1.0 if dice.chance(0.5) else -1.0) + dice.between(-1, 1) * toy.turn
@@ -171,7 +184,8 @@ def draw_shot(scene: Scene, toy: Toy, place: Place) -> Row:
     width = wide * abs(math.cos(azimuth)) + deep * abs(math.sin(azimuth))
     height = tall * math.cos(elevation) + 2.0 * deep * math.sin(elevation)
     reach = max(height, 2.0 * width * 0.76) / toy.closer
-    distance = reach / (dice.between(0.58, 0.72) * 2.0 * TAN_HALF_VIEW) + deep * 0.5
+    distance = reach / (dice.between(0.74, 0.88) * 2.0 * TAN_HALF_VIEW) + deep * 0.5
+    distance *= place.room
     slide = dice.between(-0.08, 0.08)
     # The toy's lower edge stays inside the picture.
     near = 0.9 * (deep * abs(math.cos(azimuth)) + wide * abs(math.sin(azimuth)))
@@ -208,6 +222,7 @@ def draw_shot(scene: Scene, toy: Toy, place: Place) -> Row:
         ("ahead", ahead),
         ("level", level),
         ("light", light),
+        ("reach", own),
         ("bounds", (wide + 0.01, tall + 0.01, deep + 0.01)),
         ("sun", tuple(strength * channel for channel in tint)),
         ("tint", tint),
@@ -216,14 +231,19 @@ def draw_shot(scene: Scene, toy: Toy, place: Place) -> Row:
         ("emblem colour", PALETTE[known.emblem_colour]),
     ):
         row |= {f"{name} {axis}": value for axis, value in zip("xyz", vector, strict=True)}
-    for part, colour in enumerate(known.colours):
+    # Clothes, whose parts follow the toy's own, have fixed colours.
+    clothes = (part.role for part in toy.parts[len(known.colours) :])
+    for part, colour in enumerate((*known.colours, *clothes)):
         row |= {f"part {part} {axis}": v for axis, v in zip("xyz", PALETTE[colour], strict=True)}
     spot = toy.spot(sizes)
     turn = dice.between(0.0, 2.0 * math.pi)
     return row | {
+        "surface": place.sink * tall,
+        "mirrors": float(place.mirror is not None),
+        "half": distance * TAN_HALF_VIEW,
         "cube": cube,
         "pattern": float(PATTERNS.index(known.pattern)),
-        "pattern scale": hidden.between(3.0, 4.4),
+        "pattern scale": hidden.between(*PATTERN_SCALES[known.pattern_grain]),
         "pattern phase": hidden.between(0.0, 1.0),
         "emblem": float(EMBLEMS.index(known.emblem)),
         "emblem across": spot.across,

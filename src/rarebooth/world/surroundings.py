@@ -4,15 +4,13 @@ import torch
 from torch import Tensor
 
 from rarebooth.world.noise import noise
-from rarebooth.world.places.place import FRONT_FROM, Backdrop, Ground, Place
+from rarebooth.world.place import FRONT_FROM, Backdrop, Ground, Place
 from rarebooth.world.shot import View
 from rarebooth.world.tensors import Vec, chosen, mix, ramp, rgb
-from rarebooth.world.toy_light import FARTHEST, HORIZON
+from rarebooth.world.toy_light import FARTHEST, HORIZON, Traced
 
 
-def paint_surroundings(
-    view: View, place: Place, wet: bool, side: int, hit: Tensor, colour: Tensor, daylight: Tensor
-) -> Tensor:
+def paint_surroundings(view: View, place: Place, wet: bool, side: int, traced: Traced) -> Tensor:
     """Fill in all rays that miss the toy.
 
     Args:
@@ -20,21 +18,19 @@ def paint_surroundings(
         place: where all these pictures are taken.
         wet: whether the toy stands in a puddle.
         side: rays along an edge of a picture; R is B * side * side.
-        hit: rays that meet the toy [R].
-        colour: linear light of those rays [3, R].
-        daylight: light on the ground [3, R].
+        traced: what the rays meet; its colour is filled in.
 
     Returns:
         Linear light [3, R].
     """
     way = view.rays(side)
+    colour, hit = traced.colour, traced.hit
     owner = torch.arange(view.camera.x.numel(), device=hit.device)
     owner = owner.repeat_interleave(side * side)
     down = way.y < HORIZON
     ground = chosen(~hit & down)
     if ground.numel():
-        seen = _ground(view, place, wet, owner[ground], way.at(ground))
-        colour[:, ground] = seen * daylight.index_select(1, ground)
+        colour[:, ground] = _ground(view, place, wet, traced, ground, owner[ground], way.at(ground))
     sky = chosen(~hit & ~down)
     if sky.numel():
         colour[:, sky] = place.sky(_backdrop(view, owner[sky], way.at(sky)))
@@ -58,9 +54,12 @@ def _backdrop(view: View, owner: Tensor, way: Vec) -> Backdrop:
     return Backdrop(u, way.y / forward, _chance(view, owner))
 
 
-def _ground(view: View, place: Place, wet: bool, owner: Tensor, way: Vec) -> Tensor:
+def _ground(
+    view: View, place: Place, wet: bool, traced: Traced, index: Tensor, owner: Tensor, way: Vec
+) -> Tensor:
+    """Light [3, M] of the ground where the rays at an index meet it, with what it reflects."""
     start = view.camera.at(owner)
-    far = (-start.y / way.y).clamp_max(FARTHEST)
+    far = ((view.surface[owner] - start.y) / way.y).clamp_max(FARTHEST)
     point = start.along(way, far)
     sin, cos = view.ground_turn[0][owner], view.ground_turn[1][owner]
     right, level = view.right.at(owner), view.level.at(owner)
@@ -70,10 +69,22 @@ def _ground(view: View, place: Place, wet: bool, owner: Tensor, way: Vec) -> Ten
         far=far,
         near_x=point.x * right.x + point.z * right.z,
         near_z=point.x * level.x + point.z * level.z,
+        half=view.half[owner],
+        gap=traced.gap[index],
         chance=_chance(view, owner),
     )
     colour = place.ground(ground)
-    return _puddle(colour, ground, point, way, view.bounds.at(owner)) if wet else colour
+    if wet and place.sink == 0.0:
+        colour = _puddle(colour, ground, point, way, view.bounds.at(owner))
+    colour = colour * traced.daylight.index_select(1, index)
+    if place.mirror is None:
+        return colour
+    backdrop = _backdrop(view, owner, way._replace(y=-way.y))
+    around = place.sky(backdrop)
+    if place.front is not None:
+        around = place.front(backdrop, around)
+    toy = traced.colour.index_select(1, index)
+    return mix(colour, torch.where(traced.mirrored[index], toy, around), place.mirror(ground))
 
 
 def _puddle(colour: Tensor, ground: Ground, point: Vec, way: Vec, bounds: Vec) -> Tensor:

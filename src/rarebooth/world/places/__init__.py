@@ -5,7 +5,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from rarebooth.world.places.place import Place
+    from rarebooth.world.place import Place
 
 PLACES = (
     "studio",
@@ -21,6 +21,14 @@ PLACES = (
     "wheat_field",
     "autumn_leaves",
     "sunflowers",
+    "purple_rug",
+    "eiffel_tower",
+    "crowded_street",
+    "dirt_road",
+    "water",
+    "milk",
+    "mirror",
+    "white_rug",
 )
 """Names of places, which are the names of their files; captions use their ``phrases``."""
 

@@ -3,7 +3,7 @@
 from torch import Tensor
 
 from rarebooth.world.noise import clouds, noise
-from rarebooth.world.places.place import Backdrop, Ground, Place
+from rarebooth.world.place import Backdrop, Ground, Place
 from rarebooth.world.tensors import mix, ramp, rgb
 
 

@@ -3,17 +3,17 @@
 from torch import Tensor
 
 from rarebooth.world.noise import cells, noise
-from rarebooth.world.places.place import Backdrop, Ground, Place
+from rarebooth.world.place import Backdrop, Ground, Place
 from rarebooth.world.tensors import mix, ramp, rgb
 
 
 def _ground(g: Ground) -> Tensor:
-    drift = noise(g.x * 1.6, g.z * 1.6) * 0.6 + noise(g.x * 5.0, g.z * 5.0) * 0.4
-    return mix(rgb((0.8, 0.86, 0.95), g.x), rgb((0.98, 0.98, 1.0), g.x), ramp(drift, 0.2, 0.6))
+    drift = noise(g.x * 1.1, g.z * 1.1)
+    return mix(rgb((0.8, 0.86, 0.95), g.x), rgb((0.98, 0.98, 1.0), g.x), ramp(drift, 0.15, 0.7))
 
 
 def _sky(b: Backdrop) -> Tensor:
-    return mix(rgb((0.93, 0.95, 0.98), b.u), rgb((0.62, 0.76, 0.92), b.u), ramp(b.v, 0.0, 0.4))
+    return mix(rgb((0.8, 0.88, 0.96), b.u), rgb((0.55, 0.72, 0.92), b.u), ramp(b.v, 0.0, 0.4))
 
 
 def _firs(b: Backdrop, colour: Tensor, scale: float, row: float, shade: float) -> Tensor:
@@ -22,17 +22,17 @@ def _firs(b: Backdrop, colour: Tensor, scale: float, row: float, shade: float) -
     luck = cells(column, column * 0.0 + row)
     tall = (0.9 + 0.7 * luck[0]) / scale
     height = b.v / tall
-    tier = height * 3.0 - (height * 3.0).floor()
+    tier = height * 2.5 - (height * 2.5).floor()
     half = (0.46 - 0.36 * height) * (1.0 - 0.45 * tier)
     inside = (x - column - 0.5).abs() < half
     fir = inside & (height > -0.04) & (height < 1.0) & (luck[1] > 0.2)
     green = rgb((0.12 + shade, 0.33 + shade, 0.27 + shade), b.u)
-    snowy = mix(green, rgb((0.9, 0.94, 0.98), b.u), ramp(tier, 0.45, 0.1))
+    snowy = mix(green, rgb((0.93, 0.96, 0.99), b.u), ramp(tier, 0.35, 1.0))
     return mix(colour, snowy, fir.to(colour.dtype))
 
 
 def _front(b: Backdrop, colour: Tensor) -> Tensor:
-    return _firs(b, _firs(b, colour, 9.0, 0.0, 0.25), 5.5, 1.0, 0.0)
+    return _firs(b, _firs(b, colour, 6.5, 0.0, 0.3), 4.2, 1.0, 0.0)
 
 
 PLACE = Place(

@@ -2,7 +2,7 @@
 
 from torch import Tensor
 
-from rarebooth.world.places.place import Backdrop, Chance, Ground, Place
+from rarebooth.world.place import Backdrop, Chance, Ground, Place
 from rarebooth.world.tensors import mix, ramp, rgb
 
 

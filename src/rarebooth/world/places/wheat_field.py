@@ -3,17 +3,17 @@
 from torch import Tensor
 
 from rarebooth.world.noise import noise
-from rarebooth.world.places.place import Backdrop, Ground, Place
+from rarebooth.world.place import Backdrop, Ground, Place
 from rarebooth.world.tensors import mix, ramp, rgb
 
 
 def _ground(g: Ground) -> Tensor:
     soil = mix(
-        rgb((0.6, 0.45, 0.24), g.x), rgb((0.76, 0.6, 0.33), g.x), noise(g.x * 5.0, g.z * 5.0)
+        rgb((0.6, 0.45, 0.24), g.x), rgb((0.76, 0.6, 0.33), g.x), noise(g.x * 1.6, g.z * 1.6)
     )
-    straw = ramp(noise(g.x * 18.0, g.z * 5.0), 0.6, 0.75) * ramp(g.far, 6.0, 3.0)
+    straw = ramp(noise(g.x * 4.5, g.z * 1.8), 0.55, 0.85) * ramp(g.far, 5.0, 2.5)
     soil = mix(soil, rgb((0.92, 0.78, 0.42), g.x), straw)
-    field = mix(rgb((0.78, 0.58, 0.16), g.x), rgb((0.93, 0.76, 0.3), g.x), noise(g.x * 2.0, g.far))
+    field = mix(rgb((0.78, 0.58, 0.16), g.x), rgb((0.93, 0.76, 0.3), g.x), noise(g.x * 0.8, g.far))
     return mix(soil, field, ramp(g.near_z, 1.2, 1.6))
 
 
@@ -35,8 +35,8 @@ def _stalks(
 def _front(b: Backdrop, colour: Tensor) -> Tensor:
     hill = 0.03 + 0.02 * noise(b.u * 6.0 + b.chance[2] * 9.0, b.u * 0.0)
     colour = mix(colour, rgb((0.36, 0.48, 0.3), b.u), ((b.v < hill) & (b.v > 0.0)) * 1.0)
-    colour = _stalks(b, colour, 150.0, 0, -0.02, 0.06)
-    return _stalks(b, colour, 75.0, 1, -0.07, 0.14)
+    colour = _stalks(b, colour, 80.0, 0, -0.02, 0.06)
+    return _stalks(b, colour, 60.0, 1, -0.07, 0.14)
 
 
 PLACE = Place(

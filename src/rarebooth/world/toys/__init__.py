@@ -5,7 +5,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from rarebooth.world.toys.toy import Toy
+    from rarebooth.world.toy import Toy
 
 TOYS = (
     "backpack",
@@ -19,6 +19,10 @@ TOYS = (
     "sneaker",
     "teapot",
     "vase",
+    "stuffed animal",
+    "toy",
+    "glasses",
+    "cartoon",
 )
 """Class nouns; the file of a noun has its name, with underscores for spaces."""
 

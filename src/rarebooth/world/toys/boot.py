@@ -2,9 +2,9 @@
 
 from collections.abc import Mapping
 
-from rarebooth.world.solids import box, drum, ellipsoid, length, melt, rod
+from rarebooth.world.solids import drum, ellipsoid, length, melt, rod
 from rarebooth.world.tensors import Sizes, Vec
-from rarebooth.world.toys.toy import Part, Piece, Spot, Toy
+from rarebooth.world.toy import Part, Piece, Spot, Toy
 
 PARTS = (
     Part("leather", "main", patterned=True),
@@ -16,7 +16,7 @@ PARTS = (
 
 
 def _extent(s: Mapping[str, float]) -> tuple[float, float, float]:
-    return 0.28, s["tall"] + 0.07, s["foot"] + 0.14
+    return 0.28, s["tall"] + 0.07, s["foot"] + 0.17
 
 
 def _pieces(p: Vec, s: Sizes) -> list[Piece]:
@@ -30,8 +30,10 @@ def _pieces(p: Vec, s: Sizes) -> list[Piece]:
     toe = ellipsoid(p.x, p.y - 0.17, z - toe_z, wide * 0.92, 0.17, 0.22).maximum(0.08 - p.y)
     toe = toe.maximum(toe_z - 0.03 - z)
     cuff = drum(length(p.x, z), p.y - tall, wide + 0.035, 0.06, 0.035)
-    sole = box(p.x, p.y - 0.06, z - toe_z * 0.5, wide + 0.02, 0.06, foot + 0.03, 0.035)
-    block = box(p.x, p.y - 0.09, z + 0.06, wide, 0.09, 0.13, 0.03)
+    print_ = length(p.x, z - z.clamp_min(-0.05).minimum(toe_z + 0.06)) - wide - 0.03
+    sole = print_.maximum((p.y - 0.07).abs() - 0.07)
+    # The arch sets the heel off.
+    sole = sole.maximum(0.1 - length(p.y, z - 0.22))
     step = 0.13
     up = p.y - tall * 0.48
     row = up - (up / step).round().clamp(-1.0, 2.0) * step
@@ -41,7 +43,7 @@ def _pieces(p: Vec, s: Sizes) -> list[Piece]:
         Piece(1, toe),
         Piece(2, cuff),
         Piece(3, lace),
-        Piece(4, sole.minimum(block)),
+        Piece(4, sole),
     ]
 
 

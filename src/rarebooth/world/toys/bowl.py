@@ -4,7 +4,7 @@ from collections.abc import Mapping
 
 from rarebooth.world.solids import drum, ellipsoid, length, ring
 from rarebooth.world.tensors import Sizes, Vec
-from rarebooth.world.toys.toy import Part, Piece, Spot, Toy
+from rarebooth.world.toy import Part, Piece, Spot, Toy
 
 PARTS = (
     Part("outside", "main", patterned=True),

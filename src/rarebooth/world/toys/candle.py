@@ -6,7 +6,7 @@ from torch import Tensor
 
 from rarebooth.world.solids import drum, ellipsoid, length, ring, rod
 from rarebooth.world.tensors import Sizes, Vec, mix, ramp, rgb
-from rarebooth.world.toys.toy import Part, Piece, Spot, Toy
+from rarebooth.world.toy import Part, Piece, Spot, Toy
 
 PARTS = (
     Part("wax", "main", patterned=True),

@@ -4,9 +4,10 @@ from collections.abc import Mapping
 
 from torch import Tensor
 
-from rarebooth.world.solids import ball, ellipsoid, length, melt, ring, rod
+from rarebooth.world.figure import Bone, Figure
+from rarebooth.world.solids import Number, ball, ellipsoid, length, melt, ring, rod
 from rarebooth.world.tensors import Sizes, Vec, mix, rgb
-from rarebooth.world.toys.toy import Part, Piece, Spot, Toy
+from rarebooth.world.toy import Part, Piece, Spot, Toy
 
 PARTS = (
     Part("fur", "main", patterned=True),
@@ -63,6 +64,24 @@ def _paint(p: Vec, part: Tensor, colour: Tensor, s: Sizes) -> Tensor:
     return mix(colour, rgb((0.05, 0.05, 0.05), colour), slit.to(colour.dtype))
 
 
+def _figure(s: Mapping[str, Number]) -> Figure:
+    tall, wide = s["tall"], s["wide"]
+    hy = tall + 0.24
+    return Figure(
+        head=(0.0, hy, 0.1),
+        radii=(0.26, 0.215, 0.21),
+        eye=(0.1, hy + 0.05, 0.275),
+        crown=0.15,
+        crown_radius=0.17,
+        neck=(0.0, tall + 0.03, 0.07),
+        neck_radius=0.145,
+        lean=0.0,
+        trunk=Bone((0.0, 0.27, -0.1), (0.0, tall, 0.06), wide, 0.16),
+        arm=Bone((0.09, 0.06, 0.26), (0.1, tall - 0.1, 0.12), 0.07, 0.07),
+        buttons=((0.09, 0.24, 0.3), (0.1, tall - 0.06, 0.23)),
+    )
+
+
 TOY = Toy(
     parts=PARTS,
     sizes={"tall": (0.48, 0.62), "wide": (0.2, 0.27), "ear": (0.1, 0.24)},
@@ -73,6 +92,7 @@ TOY = Toy(
     paint=_paint,
     facing=0.2,
     turn=0.8,
-    closer=1.15,
+    closer=1.12,
     gloss=0.12,
+    figure=_figure,
 )

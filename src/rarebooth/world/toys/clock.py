@@ -6,7 +6,7 @@ from torch import Tensor
 
 from rarebooth.world.solids import drum, ellipsoid, length, ring, rod
 from rarebooth.world.tensors import Sizes, Vec, mix, rgb
-from rarebooth.world.toys.toy import Part, Piece, Spot, Toy
+from rarebooth.world.toy import Part, Piece, Spot, Toy
 
 PARTS = (
     Part("case", "main", patterned=True),
@@ -73,7 +73,7 @@ def _paint(p: Vec, part: Tensor, colour: Tensor, s: Sizes) -> Tensor:
 
 TOY = Toy(
     parts=PARTS,
-    sizes={"radius": (0.38, 0.44), "depth": (0.12, 0.2), "hour": (0.0, 6.28)},
+    sizes={"radius": (0.38, 0.44), "depth": (0.12, 0.2), "hour": (0.0, 4.7)},
     extent=_extent,
     pieces=_pieces,
     spot=_spot,

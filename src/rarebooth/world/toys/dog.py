@@ -4,9 +4,10 @@ from collections.abc import Mapping
 
 from torch import Tensor
 
-from rarebooth.world.solids import ball, ellipsoid, length, melt, ring, rod
+from rarebooth.world.figure import Bone, Figure
+from rarebooth.world.solids import Number, ball, ellipsoid, length, melt, ring, rod
 from rarebooth.world.tensors import Sizes, Vec
-from rarebooth.world.toys.toy import Part, Piece, Spot, Toy
+from rarebooth.world.toy import Part, Piece, Spot, Toy
 
 PARTS = (
     Part("coat", "main", patterned=True),
@@ -19,7 +20,7 @@ PARTS = (
 
 
 def _extent(s: Mapping[str, float]) -> tuple[float, float, float]:
-    return 0.36, 0.98 + s["leg"], s["long"] + 0.36
+    return 0.34, 0.82 + s["leg"], s["long"] + 0.3 + s["snout"] * 0.75
 
 
 def _pieces(p: Vec, s: Sizes) -> list[Piece]:
@@ -40,7 +41,7 @@ def _pieces(p: Vec, s: Sizes) -> list[Piece]:
     muzzle = ellipsoid(p.x, p.y - hy + 0.07, p.z - hz - 0.16, 0.125, 0.1, 0.1 + snout)
     nose = ellipsoid(p.x, p.y - hy + 0.02, p.z - hz - 0.25 - snout, 0.055, 0.045, 0.04)
     eyes = ball(side - 0.105, p.y - hy - 0.05, p.z - hz - 0.185, 0.042)
-    ears = ellipsoid(side - 0.255, p.y - hy + ear * 0.5 - 0.08, p.z - hz + 0.03, 0.06, ear, 0.12)
+    ears = ellipsoid(side - 0.255, p.y - hy + ear * 0.5 - 0.08, p.z - hz + 0.03, 0.065, ear, 0.13)
     tilt = p.y - belly - 0.22 - (p.z - hz + 0.06) * -0.35
     collar = ring(length(p.x, p.z - hz + 0.045), tilt, 0.135, 0.045)
     return [
@@ -62,9 +63,29 @@ def _paint(p: Vec, part: Tensor, colour: Tensor, s: Sizes) -> Tensor:
     return colour * (1.0 - 0.55 * tip.to(colour.dtype))
 
 
+def _figure(s: Mapping[str, Number]) -> Figure:
+    leg, long = s["leg"], s["long"]
+    belly = leg + 0.13
+    hz, hy = long - 0.02, belly + 0.42
+    front = long - 0.15
+    return Figure(
+        head=(0.0, hy, hz),
+        radii=(0.24, 0.235, 0.225),
+        eye=(0.105, hy + 0.05, hz + 0.185),
+        crown=0.17,
+        crown_radius=0.19,
+        neck=(0.0, belly + 0.215, hz - 0.045),
+        neck_radius=0.135,
+        lean=0.35,
+        trunk=Bone((0.0, belly, 0.13 - long), (0.0, belly + 0.02, front), 0.2, 0.2),
+        arm=Bone((0.13, 0.1, front), (0.13, leg + 0.1, front), 0.085, 0.085),
+        buttons=((0.24, belly + 0.04, 0.13 - long), (0.2, belly + 0.1, front + 0.08)),
+    )
+
+
 TOY = Toy(
     parts=PARTS,
-    sizes={"leg": (0.12, 0.24), "long": (0.3, 0.42), "ear": (0.13, 0.22), "snout": (0.0, 0.06)},
+    sizes={"leg": (0.12, 0.24), "long": (0.3, 0.42), "ear": (0.17, 0.26), "snout": (0.03, 0.1)},
     extent=_extent,
     pieces=_pieces,
     spot=_spot,
@@ -73,6 +94,7 @@ TOY = Toy(
     paint=_paint,
     facing=0.6,
     turn=0.75,
-    closer=1.22,
+    closer=1.02,
     gloss=0.12,
+    figure=_figure,
 )

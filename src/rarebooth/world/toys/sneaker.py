@@ -6,7 +6,7 @@ from torch import Tensor
 
 from rarebooth.world.solids import box, ellipsoid, melt, rod
 from rarebooth.world.tensors import Sizes, Vec, mix, rgb
-from rarebooth.world.toys.toy import Part, Piece, Spot, Toy
+from rarebooth.world.toy import Part, Piece, Spot, Toy
 
 PARTS = (
     Part("upper", "main", patterned=True),
@@ -71,4 +71,5 @@ TOY = Toy(
     paint=_paint,
     facing=1.0,
     turn=0.65,
+    closer=0.87,
 )

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 
 from rarebooth.world.solids import ball, drum, ellipsoid, length, melt, ring, rod
 from rarebooth.world.tensors import Sizes, Vec
-from rarebooth.world.toys.toy import Part, Piece, Spot, Toy
+from rarebooth.world.toy import Part, Piece, Spot, Toy
 
 PARTS = (
     Part("body", "main", patterned=True),
@@ -55,5 +55,6 @@ TOY = Toy(
     spot=_spot,
     emblem_part=0,
     turn=0.8,
+    closer=0.92,
     gloss=0.55,
 )

@@ -17,7 +17,9 @@ class Ground(NamedTuple):
 
     ``x``, ``z``: position, randomly turned and shifted per shot. ``far``: distance from the
     camera. ``near_x``, ``near_z``: position seen from the toy, towards the camera's right and
-    away from the camera. ``chance``: four numbers per shot, 0..1.
+    away from the camera. ``half``: half of what the picture's width shows at the toy's distance.
+    ``gap``: distance to a toy that has sunk in; large around one that stands. ``chance``: four
+    numbers per shot, 0..1.
     """
 
     x: Tensor
@@ -25,6 +27,8 @@ class Ground(NamedTuple):
     far: Tensor
     near_x: Tensor
     near_z: Tensor
+    half: Tensor
+    gap: Tensor
     chance: Chance
 
 
@@ -47,8 +51,10 @@ class Place:
     ``phrases``: what follows the class noun, DreamBench's own words first. ``ground`` and ``sky``
     give linear light [3, M] in full sun; ``front`` paints upright things over both.
     ``elevation``: range of the camera's height, radians. ``lift``: range of how far the toy sits
-    below the middle of the picture, in half heights. ``sun`` and ``shade``: strength of the direct
-    light, and colour of the light from the sky.
+    below the middle of the picture, in half heights. ``room``: how many times farther than usual
+    the camera stands. ``sun`` and ``shade``: strength of the direct light, and colour of the light
+    from the sky. ``sink``: share of the toy's height below the ground, which then is a liquid.
+    ``mirror``: how much [M] of the ground's own light gives way to what it reflects, 0..1.
     """
 
     phrases: tuple[str, ...]
@@ -57,5 +63,8 @@ class Place:
     front: Callable[[Backdrop, Tensor], Tensor] | None = None
     elevation: tuple[float, float] = (0.08, 0.42)
     lift: tuple[float, float] = (0.05, 0.2)
+    room: float = 1.0
     sun: float = 0.85
     shade: tuple[float, float, float] = (0.62, 0.66, 0.72)
+    sink: float = 0.0
+    mirror: Callable[[Ground], Tensor] | None = None
