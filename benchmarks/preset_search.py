@@ -32,9 +32,8 @@ from rarebooth.run import Run
 from rarebooth.settings import preset_for
 from rarebooth.subject import Subject, read_folder
 from rarebooth.tokens import fill
-from rarebooth.world.subjects import VALIDATION_FROM, find_individual, write_photos
+from rarebooth.world.subjects import VALIDATION, find, write_photos
 
-TOYS = ("vase", "cat", "boot", "clock")
 PICTURES = 1
 CLASS_PICTURES = 6
 FIRST_SEED = 500
@@ -98,7 +97,13 @@ def main() -> None:
     parser.add_argument("record", type=Path)
     parser.add_argument("--grid", type=Path, help="TOML: lists of values by setting name")
     parser.add_argument("--every", type=int, default=100)
-    parser.add_argument("--toys", nargs="+", default=TOYS, help="so that processes can share")
+    parser.add_argument(
+        "--subjects",
+        nargs="+",
+        default=[subject.name for subject in VALIDATION],
+        choices=[subject.name for subject in VALIDATION],
+        help="so that processes can share",
+    )
     parser.add_argument("--base", default="embedded")
     arguments = parser.parse_args()
     grid = tomllib.loads(arguments.grid.read_text("utf-8"))
@@ -108,28 +113,28 @@ def main() -> None:
         record = json.loads(arguments.record.read_text("utf-8"))
         if record["base"] != base.identity.digest:
             parser.error(f"{arguments.record} was made with another base; name a new record")
-    for toy in arguments.toys:
-        individual = find_individual(toy, VALIDATION_FROM)
+    for name in arguments.subjects:
+        individual = find(name)
         truths = {s: truth(individual, asked(s), base.size) for s in prompts.SHEET_SCENES}
         truths["plain"] = truth(individual, Asked(), base.size)
         with TemporaryDirectory() as folder:
             write_photos(individual, Path(folder), base.size)
-            subject = read_folder(Path(folder), toy, base.size)
-        before = record["subjects"].setdefault(toy, {"instance": individual.instance})
+            subject = read_folder(Path(folder), individual.toy, base.size)
+        before = record["subjects"].setdefault(name, {"instance": individual.instance})
         if "class" not in before:
-            before.update(scores(base, None, toy, truths))
+            before.update(scores(base, None, individual.toy, truths))
         for values in itertools.product(*grid.values()):
             setting = dict(zip(grid, values, strict=True))
             key = json.dumps(setting, sort_keys=True)
             runs = record["tried"].setdefault(key, {})
-            if toy in runs:
+            if name in runs:
                 continue
-            runs[toy] = {
-                name: {"placed": s["placed"], "leak": s["class"] - before["class"]}
-                for name, s in try_setting(base, subject, truths, setting, arguments.every).items()
+            runs[name] = {
+                when: {"placed": s["placed"], "leak": s["class"] - before["class"]}
+                for when, s in try_setting(base, subject, truths, setting, arguments.every).items()
             }
             arguments.record.write_text(json.dumps(record, indent=1) + "\n", "utf-8")
-            print(toy, key, runs[toy], flush=True)  # noqa: T201
+            print(name, key, runs[name], flush=True)  # noqa: T201
 
 
 if __name__ == "__main__":

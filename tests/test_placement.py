@@ -7,9 +7,9 @@ from rarebooth import prompts
 from rarebooth.errors import RareboothError, SettingsError
 from rarebooth.metrics.asked import Asked, asked
 from rarebooth.metrics.placement import OTHERS_FROM, place, stranger_renders, true_renders
+from rarebooth.prompts import QUALITIES
 from rarebooth.world.outfits import OUTFITS
 from rarebooth.world.places import PLACES
-from rarebooth.world.qualities import QUALITIES
 from rarebooth.world.subjects import Individual, find
 
 SIZE = 16

@@ -5,11 +5,11 @@ import sys
 import pytest
 import torch
 
+from rarebooth.prompts import QUALITIES
 from rarebooth.world.colours import PALETTE
 from rarebooth.world.contact_sheet import contact_sheet
 from rarebooth.world.draw import FIRST_SUBJECT, TRAINING_INSTANCES, draw_scene
 from rarebooth.world.places import PLACES, load_place
-from rarebooth.world.qualities import QUALITIES
 from rarebooth.world.render import render
 from rarebooth.world.scene import Scene
 from rarebooth.world.toys import TOYS, load_toy

@@ -50,7 +50,8 @@ LIVE_SCENES: Final = (
 )
 """Accessories and outfits that DreamBench asks of live subjects only (Ruiz et al. 2023)."""
 
-QUALITIES: Final = ("red", "purple", "shiny", "wet", "cube shaped")
+CUBE: Final = "cube shaped"
+QUALITIES: Final = ("red", "purple", "shiny", "wet", CUBE)
 """Properties that DreamBench asks of every subject (Ruiz et al. 2023, data set)."""
 
 

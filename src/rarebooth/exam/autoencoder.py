@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Iterator
+from functools import partial
 from typing import Final
 
 from torch import Tensor
@@ -30,7 +31,7 @@ def autoencoder_rows(candidate: Candidate, extent: Extent, renderer: Renderer) -
             f"{found:.2f} dB on {extent.coded} held-out renders",
             {"decibels": round(found, 3), "pictures": extent.coded},
             reached=found >= bar,
-            wanted=autoencoder_outlook(candidate.recipe, bar - found),
+            wanted=partial(autoencoder_outlook, candidate.recipe, bar - found),
         )
 
 

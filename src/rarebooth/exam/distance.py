@@ -55,5 +55,5 @@ def distance_row(
             "guidance": candidate.guidance,
         },
         reached=times <= BAR,
-        wanted=denoiser_outlook(candidate.recipe),
+        wanted=lambda: denoiser_outlook(candidate.recipe),
     )

@@ -3,6 +3,7 @@
 import re
 from collections import Counter
 from collections.abc import Iterator, Sequence
+from functools import partial
 from typing import Final, NamedTuple
 
 from rarebooth.exam.candidate import Candidate
@@ -99,7 +100,7 @@ def following_rows(
                 "wrong": dict(Counter(word for word, good in right[question] if not good)),
             },
             reached=share >= bar,
-            wanted=denoiser_outlook(candidate.recipe),
+            wanted=partial(denoiser_outlook, candidate.recipe),
         )
 
 

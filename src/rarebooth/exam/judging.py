@@ -4,6 +4,7 @@ from pathlib import Path
 from typing import Final
 
 from rarebooth.exam.extent import Extent
+from rarebooth.exam.outlook import answers_outlook
 from rarebooth.exam.row import Row, absent, judged, percent
 from rarebooth.exam.strangers import Renderer
 from rarebooth.metrics.encoders.clip import ClipEncoder
@@ -15,6 +16,7 @@ from rarebooth.pretrain.judges.exam import (
     draw_triplets,
     triplet_accuracy,
 )
+from rarebooth.pretrain.recipe import read_recipe
 
 TRIPLETS_BAR: Final = 0.97
 CAPTIONS_BAR: Final = 0.90
@@ -35,7 +37,7 @@ def dino_row(folder: Path, extent: Extent, renderer: Renderer, size: int) -> Row
         f"{percent(share)} of {extent.judged}",
         {"share": share, "triplets": extent.judged},
         reached=share >= TRIPLETS_BAR,
-        wanted=_MORE,
+        wanted=lambda: _wanted(folder, "triplets", share, TRIPLETS_BAR),
     )
 
 
@@ -54,8 +56,12 @@ def clip_row(folder: Path, extent: Extent, renderer: Renderer, size: int) -> Row
         f"{percent(share)} of {extent.judged}",
         {"share": share, "pictures": extent.judged, "captions": CAPTIONS},
         reached=share >= CAPTIONS_BAR,
-        wanted=_MORE,
+        wanted=lambda: _wanted(folder, "captions", share, CAPTIONS_BAR),
     )
 
 
-_MORE: Final = "see the curve in the judge's recipe"
+def _wanted(folder: Path, what: str, share: float, bar: float) -> str:
+    """What the judge's own recipe says about reaching the bar."""
+    recipe = read_recipe(folder)
+    curve = [(line["step"], line[what]) for line in recipe.get("measured", ()) if what in line]
+    return answers_outlook(recipe, curve, share, bar)

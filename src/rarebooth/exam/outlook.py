@@ -47,14 +47,14 @@ def denoiser_outlook(recipe: Mapping[str, Any]) -> str:
     )
 
 
-def reading_outlook(recipe: Mapping[str, Any], question: str, share: float, bar: float) -> str:
-    """The pictures and minutes that would lower the examiner's errors to the bar's."""
-    errors = [
-        (line["pictures"], 1 - line[question])
-        for line in recipe.get("curve", ())
-        if line[question] < 1
-    ]
-    fall = per_doubling(errors)
+def answers_outlook(
+    recipe: Mapping[str, Any], curve: Sequence[Sequence[float]], share: float, bar: float
+) -> str:
+    """The pictures and minutes that would lower the share of wrong answers to the bar's.
+
+    ``curve``: (pictures or steps, share of right answers). ``share``: what was found.
+    """
+    fall = per_doubling([(seen, 1 - right) for seen, right in curve if right < 1])
     if fall is None:
         return NO_CURVE
     if fall > 1 - _FLAT:
@@ -89,4 +89,13 @@ def _training(recipe: Mapping[str, Any], stage: Mapping[str, Any], doublings: fl
     if doublings > _MOST_DOUBLINGS:
         return f"more than {_MOST_DOUBLINGS} doublings, {known}; another recipe is wanted"
     times = 2**doublings
-    return f"{pictures * times:,.0f} pictures in all, about {minutes * times:.0f} minutes, {known}"
+    return f"{_about(pictures * times)} pictures in all, {_about(minutes * times)} minutes, {known}"
+
+
+def _about(number: float) -> str:
+    """Two digits are all that an extrapolation has.
+
+    >>> _about(783_151)
+    'about 780,000'
+    """
+    return f"about {float(f'{number:.2g}'):,.0f}"

@@ -1,11 +1,12 @@
 """Rows: whether the examiner can be believed, on true renders."""
 
 from collections.abc import Iterator, Mapping, Sequence
+from functools import partial
 from typing import Any, Final
 
 from rarebooth.exam.examiner import Examiner
 from rarebooth.exam.extent import Extent
-from rarebooth.exam.outlook import reading_outlook
+from rarebooth.exam.outlook import answers_outlook
 from rarebooth.exam.row import Row, judged, percent
 from rarebooth.exam.strangers import (
     Renderer,
@@ -43,13 +44,14 @@ def reading_rows(
         sets = groups.get(question, groups["world"])
         shares = [_share(examiner, question, scenes, renderer) for scenes in sets]
         share = sum(shares) / len(shares)
+        curve = [(line["pictures"], line[question]) for line in recipe.get("curve", ())]
         yield judged(
             f"examiner on renders, {question}",
             f"at least {percent(bar)}",
             f"{percent(share)} of {extent.read}",
             {"share": share, "shares": shares, "pictures": extent.read},
             reached=share >= bar,
-            wanted=reading_outlook(recipe, question, share, bar),
+            wanted=partial(answers_outlook, recipe, curve, share, bar),
         )
 
 

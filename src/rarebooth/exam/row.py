@@ -1,6 +1,6 @@
 """A row of the exam's table."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
@@ -30,10 +30,12 @@ def judged(
     values: Mapping[str, Any],
     *,
     reached: bool,
-    wanted: str,
+    wanted: Callable[[], str],
 ) -> Row:
-    """A row of something measured; ``wanted`` is kept where the bar is missed."""
-    return Row(name, bar, figure, "pass" if reached else "miss", values, "" if reached else wanted)
+    """A row of something measured; ``wanted`` is asked where the bar is missed."""
+    return Row(
+        name, bar, figure, "pass" if reached else "miss", values, "" if reached else wanted()
+    )
 
 
 def absent(name: str, bar: str, reason: str) -> Row:

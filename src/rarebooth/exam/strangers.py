@@ -6,9 +6,9 @@ from dataclasses import replace
 from typing import Final
 
 from rarebooth.pretrain.examiner.scenes import wearers
+from rarebooth.prompts import QUALITIES
 from rarebooth.world.draw import draw_scene
 from rarebooth.world.outfits import OUTFITS
-from rarebooth.world.qualities import QUALITIES
 from rarebooth.world.render import Pictures, render
 from rarebooth.world.scene import Scene
 

@@ -3,9 +3,9 @@
 from dataclasses import dataclass
 
 from rarebooth.errors import SettingsError
+from rarebooth.prompts import QUALITIES
 from rarebooth.world.outfits import OUTFITS, load_outfit
 from rarebooth.world.places import PLACES, load_place
-from rarebooth.world.qualities import QUALITIES
 from rarebooth.world.scene import Scene
 from rarebooth.world.subjects import Individual
 

@@ -54,6 +54,7 @@ def _autoencoder(given: argparse.Namespace) -> None:
         lr=given.lr,
         encoder_time=given.encoder_time,
         base=given.base,
+        thaw=given.thaw,
         device=given.device,
         seed=given.seed,
     )
@@ -87,9 +88,9 @@ def _pack(given: argparse.Namespace) -> None:
 
 
 def _samples(given: argparse.Namespace) -> None:
-    from rarebooth.pretrain.samples import sample_sheet
+    from rarebooth.pretrain.samples import sample_sheets
 
-    sample_sheet(given.base, given.out, seed=given.seed, device=given.device)
+    sample_sheets(given.base, given.out, seed=given.seed, device=given.device)
 
 
 def _judges_data(given: argparse.Namespace) -> None:
@@ -226,6 +227,7 @@ def _parser() -> argparse.ArgumentParser:
         stage.add_argument("--from", dest="base", type=Path, help="a base folder to start from")
         if name == "autoencoder":
             stage.add_argument("--encoder-time", type=float, default=0.5, help="share of minutes")
+            stage.add_argument("--thaw", action="store_true", help="with --from: encoder learns on")
 
     stage = stages.add_parser("latents", parents=[common], help="encode what was rendered")
     stage.add_argument("--data", type=Path, required=True)
@@ -237,7 +239,7 @@ def _parser() -> argparse.ArgumentParser:
     stage.add_argument("--version", required=True, help='like "embedded-1"')
     stage.add_argument("--machine", required=True, help="what it was trained on, in words")
 
-    stage = stages.add_parser("samples", parents=[common], help="draw a sheet of samples")
+    stage = stages.add_parser("samples", parents=[common], help="draw samples beside true renders")
     stage.add_argument("--base", type=Path, required=True)
     stage.add_argument("--out", type=Path, required=True)
     _add_judges(stages, common)
@@ -255,7 +257,7 @@ def _add_judges(stages: Any, common: argparse.ArgumentParser) -> None:  # noqa: 
         stage.add_argument("--state", type=Path, required=True, help="continued if it exists")
         stage.add_argument("--minutes", type=float, required=True, help="of training, in all")
         stage.add_argument("--batch", type=int, help="pictures, or for dino individuals")
-        stage.add_argument("--lr", type=float, default=1e-3)
+        stage.add_argument("--lr", type=float, default=1.5e-3)
         if name == "clip":
             stage.add_argument("--tokenizer", type=Path, required=True, help="the base's folder")
 
@@ -275,7 +277,7 @@ def _add_examiner(stages: Any, common: argparse.ArgumentParser) -> None:  # noqa
     stage.add_argument("--state", type=Path, required=True, help="continued if it exists")
     stage.add_argument("--minutes", type=float, required=True, help="of training, in all")
     stage.add_argument("--batch", type=int)
-    stage.add_argument("--lr", type=float, default=2e-3)
+    stage.add_argument("--lr", type=float, default=1.5e-3)
 
     stage = stages.add_parser("examiner-pack", parents=[common], help="write the examiner's folder")
     stage.add_argument("--state", type=Path, required=True)

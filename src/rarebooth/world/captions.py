@@ -11,6 +11,7 @@ import re
 from functools import cache
 from typing import Final
 
+from rarebooth.prompts import dreambench
 from rarebooth.world.colours import PALETTE
 from rarebooth.world.outfits import load_outfit
 from rarebooth.world.places import PLACES, load_place
@@ -66,16 +67,6 @@ FILLER_SHARE: Final = 0.25
 PLACE_SHARE: Final = 0.9
 OWN_WORDS_SHARE: Final = 0.5
 """How often a place or an outfit is called what DreamBench calls it, not a paraphrase."""
-
-_DREAMBENCH: Final = """
-    backpack stuffed animal bowl can candle cat clock sneaker dog toy boot glasses cartoon teapot
-    vase in the jungle snow on beach a cobblestone street top of pink fabric wooden floor with
-    city background mountain blue house purple rug forest wheat field tree and autumn leaves
-    eiffel tower floating water an ocean milk green grass sunflowers around it mirror sidewalk
-    crowded dirt road white wearing red hat santa rainbow scarf black monocle chef outfit
-    firefighter police yellow shirt wizard shiny wet cube shaped
-"""
-"""The words of DreamBench's classes and prompts (Ruiz et al. 2023), drawn by this world or not."""
 
 _TEMPLATES: Final = """
     a photo rendering cropped the of clean dirty dark my cool close-up bright good one rendition
@@ -159,8 +150,9 @@ def vocabulary() -> tuple[str, ...]:
     """Every word that captions or DreamBench's prompts contain, and common ones, each once."""
     frames = (text.replace("{}", "") for _, text in FRAMES)
     phrases = (phrase for name in PLACES for phrase in load_place(name).phrases)
-    texts = (*RARE_WORDS, *FILLERS, *TOYS, *PALETTE, *frames, *phrases)
-    everything = " ".join((*texts, _DREAMBENCH, _TEMPLATES, _COMMON)).lower()
+    asked = (prompt.replace("{}", "") for live in (False, True) for prompt in dreambench(live=live))
+    texts = (*RARE_WORDS, *FILLERS, *TOYS, *PALETTE, *frames, *phrases, *asked)
+    everything = " ".join((*texts, _TEMPLATES, _COMMON)).lower()
     return tuple(dict.fromkeys(split(everything)))
 
 

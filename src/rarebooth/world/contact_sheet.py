@@ -9,10 +9,11 @@ from pathlib import Path
 from PIL import Image
 
 from rarebooth.world.distinct import Pair, nearest_pairs
+from rarebooth.world.outfits import OUTFITS
 from rarebooth.world.places import PLACES
 from rarebooth.world.render import render
 from rarebooth.world.scene import Scene
-from rarebooth.world.toys import TOYS
+from rarebooth.world.toys import TOYS, load_toy
 
 _COLUMNS = 12
 
@@ -25,12 +26,15 @@ def contact_sheet(scenes: Sequence[Scene], columns: int, size: int = 128) -> Ima
         columns: tiles per row.
         size: edge of a tile in pixels, even.
     """
-    images = render(scenes, size).images.numpy()
-    rows = -(-len(scenes) // columns)
-    sheet = Image.new("RGB", (columns * size, rows * size), "white")
-    for number, image in enumerate(images):
-        at = (number % columns * size, number // columns * size)
-        sheet.paste(Image.fromarray(image), at)
+    return tiled([Image.fromarray(image) for image in render(scenes, size).images.numpy()], columns)
+
+
+def tiled(tiles: Sequence[Image.Image], columns: int) -> Image.Image:
+    """Square tiles of one size, row by row."""
+    size = tiles[0].width
+    sheet = Image.new("RGB", (columns * size, -(-len(tiles) // columns) * size), "white")
+    for number, tile in enumerate(tiles):
+        sheet.paste(tile, (number % columns * size, number // columns * size))
     return sheet
 
 
@@ -53,9 +57,10 @@ def pairs_sheet(pairs: Sequence[Pair], size: int = 96) -> Image.Image:
 
 
 def write_documentation_sheets(folder: Path) -> None:
-    """Write ``world-toys.png``, ``world-places.png`` and ``world-nearest-pairs.png``.
+    """Write the world's four pictures, ``world-*.png``.
 
-    These are toys by instances, places by toys, and the 20 most alike pairs for training.
+    These are toys by instances, places by toys, outfits by wearers, and the 20 most alike pairs for
+    training.
     """
     instances = [Scene(toy, number, "studio", number) for toy in TOYS for number in range(_COLUMNS)]
     places = [
@@ -63,9 +68,16 @@ def write_documentation_sheets(folder: Path) -> None:
         for row, place in enumerate(PLACES)
         for column in range(_COLUMNS)
     ]
+    wearers = [toy for toy in TOYS if load_toy(toy).figure is not None]
+    outfits = [
+        Scene(toy, 200 + column, "studio", column, outfit=outfit)
+        for toy in wearers
+        for column, outfit in enumerate(OUTFITS)
+    ]
     for name, sheet in (
         ("world-toys.png", contact_sheet(instances, _COLUMNS)),
         ("world-places.png", contact_sheet(places, _COLUMNS)),
+        ("world-outfits.png", contact_sheet(outfits, len(OUTFITS))),
         ("world-nearest-pairs.png", pairs_sheet(nearest_pairs())),
     ):
         # 256 colours keep the files small; dithering hides the steps.

@@ -3,9 +3,9 @@
 import random
 from collections.abc import Collection, Sequence
 
+from rarebooth.prompts import QUALITIES
 from rarebooth.world.outfits import OUTFITS
 from rarebooth.world.places import PLACES
-from rarebooth.world.qualities import QUALITIES
 from rarebooth.world.scene import Scene
 from rarebooth.world.toys import TOYS, load_toy
 

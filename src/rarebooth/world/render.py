@@ -10,9 +10,9 @@ from typing import NamedTuple, TypeVar
 import torch
 from torch import Tensor
 
+from rarebooth.prompts import CUBE, QUALITIES
 from rarebooth.world.outfits import dressed
 from rarebooth.world.places import load_place
-from rarebooth.world.qualities import CUBE, QUALITIES
 from rarebooth.world.scene import Scene
 from rarebooth.world.shot import Finish, View, draw_shot
 from rarebooth.world.surroundings import paint_surroundings

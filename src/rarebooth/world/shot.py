@@ -8,10 +8,10 @@ from typing import TypeAlias
 import torch
 from torch import Tensor
 
+from rarebooth.prompts import CUBE
 from rarebooth.world.colours import PALETTE
 from rarebooth.world.dice import Dice
 from rarebooth.world.place import Chance, Place
-from rarebooth.world.qualities import CUBE
 from rarebooth.world.scene import Scene
 from rarebooth.world.tensors import Sizes, Vec
 from rarebooth.world.toy import Toy

@@ -45,7 +45,8 @@ _ALIKE = (
 )
 """Colours too close to sit beside each other in a pattern or an emblem."""
 
-_BODY_COLOURS = tuple(name for name in PALETTE if name != "gray")
+BODY_COLOURS = tuple(name for name in PALETTE if name != "gray")
+"""What toys are painted with; gray is left to stone and metal."""
 
 
 @dataclass(frozen=True)
@@ -92,8 +93,8 @@ def draw_traits(toy: str, instance: int, again: int) -> Traits:
     """
     shape = load_toy(toy)
     dice = Dice("traits", toy, instance, again) if again else Dice("traits", toy, instance)
-    main = dice.pick(_BODY_COLOURS)
-    second, third = dice.pick(_BODY_COLOURS), dice.pick(_BODY_COLOURS)
+    main = dice.pick(BODY_COLOURS)
+    second, third = dice.pick(BODY_COLOURS), dice.pick(BODY_COLOURS)
     roles = {"main": main, "second": second, "third": third}
     colours = tuple(roles.get(part.role, part.role) for part in shape.parts)
     pattern = dice.pick(shape.patterns)
@@ -126,7 +127,7 @@ def draw_traits(toy: str, instance: int, again: int) -> Traits:
 
 @cache
 def _unlike(first: str, second: str) -> tuple[str, ...]:
-    return tuple(c for c in _BODY_COLOURS if not alike(c, first) and not alike(c, second))
+    return tuple(c for c in BODY_COLOURS if not alike(c, first) and not alike(c, second))
 
 
 @cache

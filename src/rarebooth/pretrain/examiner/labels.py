@@ -7,11 +7,11 @@ from typing import Final
 import torch
 from torch import Tensor
 
+from rarebooth.prompts import QUALITIES
 from rarebooth.world.captions import main_colour
 from rarebooth.world.colours import PALETTE
 from rarebooth.world.outfits import OUTFITS
 from rarebooth.world.places import PLACES
-from rarebooth.world.qualities import QUALITIES
 from rarebooth.world.scene import Scene
 from rarebooth.world.toys import TOYS, load_toy
 from rarebooth.world.traits import traits

@@ -22,9 +22,6 @@ ANSWERS: Final = "answers"
 SIZE: Final = "size"
 """What the training notes, for ``examiner-pack``."""
 
-SMOOTHING: Final = 0.05
-"""Of the right answer, given to all answers alike: what is ambiguous does not rule the loss."""
-
 _HELD_OUT: Final = 1000
 
 
@@ -39,7 +36,7 @@ def train_examiner(
     *,
     minutes: float,
     batch: int = 64,
-    lr: float = 2e-3,
+    lr: float = 1.5e-3,
     device: str = "cpu",
     seed: int = 0,
     network: Callable[[], ExaminerNetwork] = new_network,
@@ -75,7 +72,7 @@ def train_examiner(
 def examiner_loss(answers: Sequence[Tensor], right: Tensor) -> Tensor:
     """Cross-entropy in nats, summed over the questions; ``right`` is int64 [B, questions]."""
     losses = [
-        functional.cross_entropy(logits.float(), right[:, number], label_smoothing=SMOOTHING)
+        functional.cross_entropy(logits.float(), right[:, number])
         for number, logits in enumerate(answers)
     ]
     return torch.stack(losses).sum()

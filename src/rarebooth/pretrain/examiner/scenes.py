@@ -4,10 +4,10 @@ import random
 from dataclasses import replace
 from typing import Final
 
+from rarebooth.prompts import QUALITIES
 from rarebooth.world.draw import draw_scene
 from rarebooth.world.outfits import OUTFITS
 from rarebooth.world.places import PLACES
-from rarebooth.world.qualities import QUALITIES
 from rarebooth.world.scene import Scene
 from rarebooth.world.toys import TOYS, load_toy
 

@@ -10,11 +10,11 @@ from dataclasses import dataclass, replace
 from functools import cache
 from typing import Final, Self
 
+from rarebooth.prompts import QUALITIES
 from rarebooth.world.captions import FRAMES, LONGEST, main_colour, split
 from rarebooth.world.colours import PALETTE
 from rarebooth.world.outfits import OUTFITS, load_outfit
 from rarebooth.world.places import PLACES, load_place
-from rarebooth.world.qualities import QUALITIES
 from rarebooth.world.scene import Scene
 from rarebooth.world.toys import TOYS, load_toy
 
