@@ -1,5 +1,6 @@
 import random
 from collections import Counter
+from dataclasses import replace
 
 import pytest
 from transformers import CLIPTokenizer
@@ -11,7 +12,6 @@ from rarebooth.world.captions import FILLERS, LONGEST, RARE_WORDS, caption, spli
 from rarebooth.world.colours import PALETTE
 from rarebooth.world.draw import draw_scene
 from rarebooth.world.places import PLACES, load_place
-from rarebooth.world.scene import Scene
 from rarebooth.world.toys import TOYS
 from rarebooth.world.traits import traits
 
@@ -34,7 +34,7 @@ def drawn(count: int, **fixed) -> list[str]:
     rng = random.Random(5)
     # Where something is fixed, what an outfit adds to a caption would blur it.
     bare = {"outfit": None} if fixed else {}
-    scenes = [Scene(**{**vars(draw_scene(rng)), **bare, **fixed}) for _ in range(count)]
+    scenes = [replace(draw_scene(rng), **bare, **fixed) for _ in range(count)]
     return [caption(scene, rng) for scene in scenes]
 
 

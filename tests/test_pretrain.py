@@ -332,6 +332,30 @@ def test_a_base_can_be_trained_further(trained, tmp_path):
         assert second[stage]["pictures"] == first[stage]["pictures"] + 2 * steps
 
 
+def test_a_thawed_encoder_learns_on_and_is_frozen_again(trained, tmp_path):
+    data, state = trained
+    base, later = tmp_path / "base", tmp_path / "later"
+    shapes: Any = {"new_vae": tiny_autoencoder, "new_pair": tiny_denoiser}
+    pack(state, base, version="test-1", machine="a test", **shapes)
+    train_autoencoder(
+        data,
+        later,
+        minutes=SECONDS,
+        batch=2,
+        base=base,
+        thaw=True,
+        encoder_time=0.5,
+        networks=tiny_autoencoder,
+    )
+    before, after = tiny_autoencoder(), tiny_autoencoder()
+    read_averages(state / "autoencoder.safetensors", before, "vae")
+    read_averages(later / "autoencoder.safetensors", after, "vae")
+    assert encoder_digest(before) != encoder_digest(after)
+    notes = read_progress(later / "autoencoder.safetensors")["notes"]
+    assert notes[FROZEN] > 0
+    assert notes["earlier"]["pictures"] > 0
+
+
 def test_what_does_not_belong_together_is_not_packed(trained, tmp_path):
     import shutil
 

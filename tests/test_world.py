@@ -6,12 +6,14 @@ import pytest
 import torch
 
 from rarebooth.prompts import QUALITIES
+from rarebooth.world.body import Body
 from rarebooth.world.colours import PALETTE
 from rarebooth.world.contact_sheet import contact_sheet
 from rarebooth.world.draw import FIRST_SUBJECT, TRAINING_INSTANCES, draw_scene
 from rarebooth.world.places import PLACES, load_place
 from rarebooth.world.render import render
 from rarebooth.world.scene import Scene
+from rarebooth.world.tensors import Vec
 from rarebooth.world.toys import TOYS, load_toy
 from rarebooth.world.traits import EMBLEMS, PATTERNS, traits
 
@@ -114,6 +116,30 @@ def test_a_quality_shows_on_the_toy(quality):
         [Scene("vase", 11, "studio", 2), Scene("vase", 11, "studio", 2, quality)], SIZE
     ).images.float()
     assert (plain - changed).abs().mean() > 1.0
+
+
+@pytest.mark.parametrize("toy", TOYS)
+def test_a_cube_fills_its_outline(toy):
+    cubes = render([Scene(toy, n, "studio", n, "cube shaped") for n in range(4)], SIZE)
+    for mask in cubes.masks:
+        rows, columns = mask.any(1).nonzero(), mask.any(0).nonzero()
+        box = (rows.max() - rows.min() + 1) * (columns.max() - columns.min() + 1)
+        assert mask.sum() > 0.68 * box
+
+
+@pytest.mark.parametrize("toy", ["cat", "clock", "teapot"])
+def test_the_front_of_a_cube_is_a_picture_of_the_toy(toy):
+    shape = load_toy(toy)
+    sizes = {name: sum(span) / 2 for name, span in shape.sizes.items()}
+    reach = Vec(*(torch.full((3,), side) for side in shape.extent(sizes)))
+    known = {name: torch.full((3,), size) for name, size in sizes.items()}
+    half = torch.ones(3)
+    # The middle of the front, and its two upper corners.
+    on_face = Vec(torch.tensor([0.0, -0.97, 0.97]), torch.tensor([1.0, 1.97, 1.97]), torch.ones(3))
+    front = Vec(torch.zeros(3), torch.zeros(3), torch.ones(3))
+    _, part, ground = Body(shape, known, half, reach).painted(on_face, front)
+    assert ground.tolist() == [False, True, True]
+    assert 0 <= part[0] < len(shape.parts)
 
 
 def test_an_individual_keeps_its_traits_and_others_differ():

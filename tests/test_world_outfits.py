@@ -90,13 +90,13 @@ def test_clothes_hide_the_trunk_and_leave_head_and_tail(toy, outfit):
     sizes = {name: torch.full((64,), sum(span) / 2) for name, span in own.sizes.items()}
     assert own.figure is not None
     figure = own.figure({name: sum(span) / 2 for name, span in own.sizes.items()})
-    middle = [(a + b) / 2 for a, b in zip(figure.trunk.start, figure.trunk.end, strict=True)]
+    middle = [float(a + b) / 2 for a, b in zip(figure.trunk.start, figure.trunk.end, strict=True)]
     generator = torch.Generator().manual_seed(2)
     way = Vec(*torch.randn(3, 64, generator=generator)).unit()
 
     def surface(start: list[float]) -> torch.Tensor:
         """The parts met from the outside on the way to a point."""
-        t = torch.full((64,), 0.8)
+        t, point = torch.full((64,), 0.8), way
         for _ in range(80):
             point = Vec(*(s + t * w for s, w in zip(start, way, strict=True)))
             distance = torch.stack([p.distance for p in shape.pieces(point, sizes)]).amin(0)

@@ -49,7 +49,7 @@ def test_a_liquid_hides_the_toys_lower_end_and_nothing_else(place, toy):
     zero = torch.zeros(way.x.numel(), dtype=torch.int64)
     start, surface = view.camera.at(zero), view.surface[zero]
     reach = torch.where(way.y < 0.0, (surface - start.y) / way.y, 8.0).clamp_max(8.0)
-    body = Body(load_toy(toy), finish.sizes, None).at(zero)
+    body = Body(load_toy(toy), finish.sizes, None, finish.reach).at(zero)
     closest = torch.stack(
         [body.distance(start.along(way, reach * (n / 400))) for n in range(401)]
     ).amin(0)
