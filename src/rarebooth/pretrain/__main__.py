@@ -30,17 +30,33 @@ def main(arguments: list[str] | None = None) -> int:
 def _render(given: argparse.Namespace) -> None:
     from rarebooth.pretrain.rendering import render_shards
 
-    render_shards(given.out, _numbers(given), seed=given.seed, size=given.size, device=given.device)
+    render_shards(given.out, **_rendering(given))
 
 
-def _numbers(given: argparse.Namespace) -> range:
-    """The shards that this process renders."""
+def _rendering(given: argparse.Namespace) -> dict[str, Any]:
+    """Which shards this process renders, and how."""
     from rarebooth.pretrain.shards import SHARD_SIZE
 
     mine, _, of = given.share.partition("/")
     if not (mine.isdigit() and of.isdigit() and int(mine) < int(of)):
         raise SettingsError(f"--share is {given.share!r}; it must be like 0/2 or 1/2.")
-    return range(-(-given.count // SHARD_SIZE))[int(mine) :: int(of)]
+    return {
+        "numbers": range(-(-given.count // SHARD_SIZE))[int(mine) :: int(of)],
+        "seed": given.seed,
+        "size": given.size,
+        "device": given.device,
+    }
+
+
+def _training(given: argparse.Namespace, batch: int) -> dict[str, Any]:
+    """What every training is told; ``batch`` unless another is given."""
+    return {
+        "minutes": given.minutes,
+        "batch": given.batch or batch,
+        "lr": given.lr,
+        "device": given.device,
+        "seed": given.seed,
+    }
 
 
 def _autoencoder(given: argparse.Namespace) -> None:
@@ -49,14 +65,10 @@ def _autoencoder(given: argparse.Namespace) -> None:
     train_autoencoder(
         given.data,
         given.state,
-        minutes=given.minutes,
-        batch=given.batch or 16,
-        lr=given.lr,
+        **_training(given, 16),
         encoder_time=given.encoder_time,
         base=given.base,
         thaw=given.thaw,
-        device=given.device,
-        seed=given.seed,
     )
 
 
@@ -72,12 +84,8 @@ def _denoiser(given: argparse.Namespace) -> None:
     train_denoiser(
         given.data,
         given.state,
-        minutes=given.minutes,
-        batch=given.batch or 32,
-        lr=given.lr,
+        **_training(given, 32),
         base=given.base,
-        device=given.device,
-        seed=given.seed,
     )
 
 
@@ -97,14 +105,7 @@ def _judges_data(given: argparse.Namespace) -> None:
     from rarebooth.pretrain.judges.data import draw_groups
     from rarebooth.pretrain.rendering import render_shards
 
-    render_shards(
-        given.out,
-        _numbers(given),
-        seed=given.seed,
-        size=given.size,
-        device=given.device,
-        draw=draw_groups,
-    )
+    render_shards(given.out, **_rendering(given), draw=draw_groups)
 
 
 def _clip(given: argparse.Namespace) -> None:
@@ -114,11 +115,7 @@ def _clip(given: argparse.Namespace) -> None:
         given.data,
         given.state,
         given.tokenizer,
-        minutes=given.minutes,
-        batch=given.batch or 128,
-        lr=given.lr,
-        device=given.device,
-        seed=given.seed,
+        **_training(given, 128),
     )
 
 
@@ -128,11 +125,7 @@ def _dino(given: argparse.Namespace) -> None:
     train_dino(
         given.data,
         given.state,
-        minutes=given.minutes,
-        batch=given.batch or 64,
-        lr=given.lr,
-        device=given.device,
-        seed=given.seed,
+        **_training(given, 64),
     )
 
 
@@ -148,14 +141,7 @@ def _examiner_data(given: argparse.Namespace) -> None:
     from rarebooth.pretrain.examiner.scenes import draw_examiner_scenes
     from rarebooth.pretrain.rendering import render_shards
 
-    render_shards(
-        given.out,
-        _numbers(given),
-        seed=given.seed,
-        size=given.size,
-        device=given.device,
-        draw=draw_examiner_scenes,
-    )
+    render_shards(given.out, **_rendering(given), draw=draw_examiner_scenes)
 
 
 def _examiner(given: argparse.Namespace) -> None:
@@ -164,11 +150,7 @@ def _examiner(given: argparse.Namespace) -> None:
     train_examiner(
         given.data,
         given.state,
-        minutes=given.minutes,
-        batch=given.batch or 64,
-        lr=given.lr,
-        device=given.device,
-        seed=given.seed,
+        **_training(given, 64),
     )
 
 

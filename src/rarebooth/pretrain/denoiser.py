@@ -29,8 +29,6 @@ from rarebooth.world.captions import caption, split, vocabulary
 
 FILE: Final = "denoiser.safetensors"
 TOKENIZER: Final = "tokenizer"
-RENDERED: Final = "pictures_rendered"
-WORLDS: Final = "worlds"
 
 PLAIN_PLACE: Final = "studio"
 
@@ -122,8 +120,7 @@ def train_denoiser(
     def refresh() -> None:
         stock.refresh()
         studio[:] = [row for row, scene in enumerate(stock.scenes) if scene.place == PLAIN_PLACE]
-        training.notes[RENDERED] = len(stock)
-        training.notes[WORLDS] = sorted(stock.worlds)
+        training.notes |= stock.noted
 
     refresh()
     for step in training.steps(refresh):

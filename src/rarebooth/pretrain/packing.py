@@ -26,7 +26,7 @@ from rarebooth.pretrain.networks import (
     new_scheduler,
     parameters,
 )
-from rarebooth.pretrain.shards import ENCODER
+from rarebooth.pretrain.shards import ENCODER, RENDERED, WORLDS
 from rarebooth.pretrain.tokenizer import Vocabulary, read_vocabulary
 from rarebooth.pretrain.training import read_averages, read_curve, read_progress
 from rarebooth.store import write_json, writing
@@ -128,8 +128,8 @@ def _recipe(
     made = {stage: _stage(progress[stage], files[stage]) for stage in files}
     notes = progress["denoiser"]["notes"]
     return {
-        "worlds": notes[denoiser.WORLDS],
-        "pictures_rendered": notes[denoiser.RENDERED],
+        "worlds": notes[WORLDS],
+        "pictures_rendered": notes[RENDERED],
         "machine": machine,
         "torch": torch.__version__,
         "parameters": {name: parameters(network) for name, network in networks.items()},

@@ -9,7 +9,7 @@ import json
 import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Final, Literal, NamedTuple
+from typing import Any, Final, Literal, NamedTuple
 
 import torch
 from safetensors import safe_open
@@ -27,6 +27,10 @@ WORLD: Final = "world"
 
 ENCODER: Final = "encoder"
 """The fact that tells which encoder made the latents."""
+
+RENDERED: Final = "pictures_rendered"
+WORLDS: Final = "worlds"
+"""What a training notes about its stock, for the recipe."""
 
 Kind = Literal["pictures", "latents"]
 
@@ -98,6 +102,11 @@ class Stock:
 
     def __len__(self) -> int:
         return len(self.scenes)
+
+    @property
+    def noted(self) -> dict[str, Any]:
+        """What a recipe says about the pictures: how many there are, and of which worlds."""
+        return {RENDERED: len(self), WORLDS: sorted(self.worlds)}
 
     def refresh(self) -> None:
         """Take in the shards that appeared since the last time.

@@ -16,8 +16,6 @@ from rarebooth.pretrain.shards import Stock
 from rarebooth.pretrain.training import Training, half_precision
 
 FILE: Final = "examiner.safetensors"
-RENDERED: Final = "pictures_rendered"
-WORLDS: Final = "worlds"
 ANSWERS: Final = "answers"
 SIZE: Final = "size"
 """What the training notes, for ``examiner-pack``."""
@@ -55,7 +53,7 @@ def train_examiner(
     def refresh() -> None:
         training.record(**_measure(average, stock, right, held_out))
 
-    training.notes |= {RENDERED: len(stock), WORLDS: sorted(stock.worlds)}
+    training.notes |= stock.noted
     training.notes[SIZE] = stock.tensors["images"].shape[1]
     training.notes[ANSWERS] = {name: list(words) for name, words in questions().items()}
     for step in training.steps(refresh):

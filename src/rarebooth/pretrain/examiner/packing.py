@@ -11,13 +11,12 @@ from rarebooth.pretrain import recipe
 from rarebooth.pretrain.examiner.learning import (
     ANSWERS,
     FILE,
-    RENDERED,
     SIZE,
-    WORLDS,
     new_network,
 )
 from rarebooth.pretrain.examiner.network import ExaminerNetwork
 from rarebooth.pretrain.networks import parameters
+from rarebooth.pretrain.shards import RENDERED, WORLDS
 from rarebooth.pretrain.training import read_averages, read_curve, read_progress
 from rarebooth.store import write_json, writing
 

@@ -27,8 +27,6 @@ from rarebooth.pretrain.tokenizer import POSITIONS, Vocabulary, read_vocabulary
 from rarebooth.pretrain.training import Training, half_precision
 
 FILE: Final = "clip.safetensors"
-RENDERED: Final = "pictures_rendered"
-WORLDS: Final = "worlds"
 
 WRONG: Final = 4
 """Sentences that are wrong in one word group, for each picture."""
@@ -121,8 +119,7 @@ def train_clip(
     def refresh() -> None:
         stock.refresh()
         truths.extend(Words.of(scene) for scene in stock.scenes[len(truths) :])
-        training.notes[RENDERED] = len(stock)
-        training.notes[WORLDS] = sorted(stock.worlds)
+        training.notes |= stock.noted
         if training.step:
             training.record(captions=round(caption_accuracy(average, exam), 4))
 

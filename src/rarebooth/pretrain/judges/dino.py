@@ -24,8 +24,6 @@ from rarebooth.pretrain.shards import Stock
 from rarebooth.pretrain.training import Training, half_precision
 
 FILE: Final = "dino.safetensors"
-RENDERED: Final = "pictures_rendered"
-WORLDS: Final = "worlds"
 
 PROTOTYPES: Final = 2048
 
@@ -98,8 +96,7 @@ def train_dino(
 
     def refresh() -> None:
         stock.refresh()
-        training.notes[RENDERED] = len(stock)
-        training.notes[WORLDS] = sorted(stock.worlds)
+        training.notes |= stock.noted
         if training.step:
             training.record(**measured())
 

@@ -28,7 +28,6 @@ _EYES: Final[dict[str, Any]] = {
     "num_attention_heads": 6,
     "image_size": PICTURE_SIZE,
     "patch_size": PATCH,
-    "projection_dim": _SPACE,
 }
 
 _READER: Final[dict[str, Any]] = {
@@ -40,15 +39,6 @@ _READER: Final[dict[str, Any]] = {
     "projection_dim": _SPACE,
 }
 
-_DINO: Final[dict[str, Any]] = {
-    "hidden_size": 192,
-    "intermediate_size": 576,
-    "num_hidden_layers": 4,
-    "num_attention_heads": 6,
-    "image_size": PICTURE_SIZE,
-    "patch_size": PATCH,
-}
-
 
 def new_clip(vocabulary: Vocabulary) -> Clip:
     """Pictures [B, 3, 64, 64] in -1..1 and token ids [B, 24] to one space."""
@@ -56,14 +46,16 @@ def new_clip(vocabulary: Vocabulary) -> Clip:
     marks = {"vocab_size": size, "bos_token_id": begin, "eos_token_id": end, "pad_token_id": end}
     return CLIPModel(
         CLIPConfig(
-            text_config={**_READER, **marks}, vision_config=dict(_EYES), projection_dim=_SPACE
+            text_config={**_READER, **marks},
+            vision_config={**_EYES, "projection_dim": _SPACE},
+            projection_dim=_SPACE,
         )
     )
 
 
 def new_dino() -> Dino:
     """Pictures [B, 3, 64, 64] in -1..1 to hidden states [B, 65, 192], the class token first."""
-    return ViTModel(ViTConfig(**_DINO), add_pooling_layer=False)
+    return ViTModel(ViTConfig(**_EYES), add_pooling_layer=False)
 
 
 def clip_sees(clip: Clip, pixels: Tensor, kept: Tensor | None = None) -> Tensor:
