@@ -9,7 +9,7 @@ import torch
 from rarebooth.errors import ResourceError
 from rarebooth.exam.examiner import Examiner
 from rarebooth.pretrain.autoencoder import as_input
-from rarebooth.pretrain.examiner.labels import NONE, questions, targets, truth
+from rarebooth.pretrain.examiner.labels import NONE, UNASKED, questions, targets, truth
 from rarebooth.pretrain.examiner.learning import FILE, examiner_loss, new_network, train_examiner
 from rarebooth.pretrain.examiner.network import FEATURES, ExaminerNetwork
 from rarebooth.pretrain.examiner.packing import WEIGHTS, pack_examiner
@@ -68,9 +68,14 @@ def test_a_toy_that_is_all_red_by_nature_counts_as_red_because_none_could_tell()
 
 def test_targets_are_the_positions_of_the_right_words():
     scenes = draw_examiner_scenes(0, 0, 20)
+    assert any(scene.outfit for scene in scenes)
     for row, scene in zip(targets(scenes).tolist(), scenes, strict=True):
-        words = [words[n] for n, words in zip(row, questions().values(), strict=True)]
-        assert words == list(truth(scene).values())
+        right = truth(scene)
+        for number, (name, words) in zip(row, questions().items(), strict=True):
+            if name == "colour" and scene.outfit:
+                assert number == UNASKED
+            else:
+                assert words[number] == right[name]
 
 
 def test_scenes_show_every_answer_and_only_the_examiners_own_individuals():

@@ -19,6 +19,9 @@ from rarebooth.world.traits import traits
 NONE: Final = "none"
 """The answer where a toy has no property, or wears nothing."""
 
+UNASKED: Final = -100
+"""What torch's cross entropy leaves out."""
+
 Answers = Mapping[str, Sequence[str]]
 
 
@@ -46,13 +49,21 @@ def truth(scene: Scene) -> dict[str, str]:
 
 
 def targets(scenes: Sequence[Scene]) -> Tensor:
-    """The right answers of scenes as numbers: int64 [N, questions]."""
+    """The right answers of scenes as numbers: int64 [N, questions].
+
+    ``UNASKED`` for the colour of a dressed toy: clothes may hide its largest part.
+    """
     asked = questions()
     order = {name: {word: i for i, word in enumerate(words)} for name, words in asked.items()}
     rows: list[list[int]] = []
     for scene in scenes:
         right = truth(scene)
-        rows.append([order[name][right[name]] for name in asked])
+        rows.append(
+            [
+                UNASKED if name == "colour" and scene.outfit else order[name][right[name]]
+                for name in asked
+            ]
+        )
     return torch.tensor(rows)
 
 

@@ -9,7 +9,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from rarebooth.pretrain.autoencoder import as_input
-from rarebooth.pretrain.examiner.labels import questions, targets
+from rarebooth.pretrain.examiner.labels import UNASKED, questions, targets
 from rarebooth.pretrain.examiner.network import ExaminerNetwork
 from rarebooth.pretrain.examiner.softening import soften
 from rarebooth.pretrain.shards import Stock
@@ -86,6 +86,6 @@ def _measure(
     for part, known in zip(images.split(100), right[:count].split(100), strict=True):
         answers = examiner(as_input(part))
         found = torch.stack([logits.argmax(1) for logits in answers], 1)
-        wrong += (found != known).sum(0)
-    shares = (1 - wrong / count).tolist()
+        wrong += ((found != known) & (known != UNASKED)).sum(0)
+    shares = (1 - wrong / (right[:count] != UNASKED).sum(0)).tolist()
     return {name: round(share, 4) for name, share in zip(questions(), shares, strict=True)}
