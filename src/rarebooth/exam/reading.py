@@ -31,9 +31,9 @@ def reading_rows(
 ) -> Iterator[Row]:
     """The share of right answers to each question, on held-out renders.
 
-    Class, context and colour: scenes as the world draws them, and of these, for the colour, toys that
-    wear nothing, since clothes may hide the largest part. Property and accessory: the mean of
-    two shares, of scenes that have one and of scenes that have none.
+    Class, context and colour: scenes as the world draws them, and of these, for the colour, toys
+    that wear nothing, since clothes may hide the largest part. Property and accessory: the mean
+    of two shares, of scenes that have one and of scenes that have none.
     """
     key = f"read {extent.seed}"
     world = strangers(extent.read, key)
