@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 import torch
 from safetensors.torch import load_file
-from transformers import CLIPConfig, CLIPModel, CLIPTokenizer, ViTConfig, ViTModel
+from transformers import CLIPModel, CLIPTokenizer, ViTModel
 
 from rarebooth.metrics.encoders.clip import ClipEncoder
 from rarebooth.metrics.encoders.dino import DinoEncoder
@@ -52,9 +52,9 @@ from rarebooth.pretrain.training import read_curve, read_progress
 from rarebooth.world.captions import LONGEST, split, vocabulary
 from rarebooth.world.render import Pictures
 from rarebooth.world.scene import Scene
+from tiny_parts import SIZE, tiny_clip, tiny_dino
 
 SECONDS = 1 / 60
-SIZE = 16
 
 
 def code(scene) -> list[int]:
@@ -77,41 +77,6 @@ def fake_renderer(scenes, size=SIZE, device="cpu"):
     masks = torch.zeros(len(scenes), size, size, dtype=torch.bool)
     masks[:, 4:12, 4:12] = True
     return Pictures(images, masks)
-
-
-def tiny_clip(words) -> Any:
-    marks = {
-        "vocab_size": len(words.tokens),
-        "bos_token_id": words.begin,
-        "eos_token_id": words.end,
-        "pad_token_id": words.end,
-    }
-    small = {
-        "hidden_size": 16,
-        "intermediate_size": 16,
-        "num_hidden_layers": 1,
-        "num_attention_heads": 2,
-        "projection_dim": 8,
-    }
-    return CLIPModel(
-        CLIPConfig(
-            text_config={**small, **marks, "max_position_embeddings": POSITIONS},
-            vision_config={**small, "image_size": SIZE, "patch_size": 8},
-            projection_dim=8,
-        )
-    )
-
-
-def tiny_dino() -> Any:
-    config = ViTConfig(
-        hidden_size=16,
-        intermediate_size=16,
-        num_hidden_layers=1,
-        num_attention_heads=2,
-        image_size=SIZE,
-        patch_size=8,
-    )
-    return ViTModel(config, add_pooling_layer=False)
 
 
 @pytest.fixture(scope="module")

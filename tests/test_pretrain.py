@@ -5,14 +5,11 @@ from typing import Any
 
 import pytest
 import torch
-from diffusers.models.autoencoders.autoencoder_kl import AutoencoderKL
-from diffusers.models.unets.unet_2d_condition import UNet2DConditionModel
 from diffusers.pipelines.stable_diffusion.pipeline_stable_diffusion import (
     StableDiffusionPipeline,
 )
 from safetensors import safe_open
 from safetensors.torch import load_file
-from transformers import CLIPTextConfig, CLIPTextModel
 
 from rarebooth.errors import DivergedError, ResourceError, SettingsError
 from rarebooth.pretrain.autoencoder import (
@@ -23,7 +20,7 @@ from rarebooth.pretrain.autoencoder import (
     encoder_digest,
     train_autoencoder,
 )
-from rarebooth.pretrain.denoiser import Denoiser, train_denoiser
+from rarebooth.pretrain.denoiser import train_denoiser
 from rarebooth.pretrain.latents import make_latents
 from rarebooth.pretrain.packing import pack
 from rarebooth.pretrain.rendering import draw_scenes, render_shards
@@ -40,6 +37,7 @@ from rarebooth.pretrain.training import (
     schedule,
 )
 from rarebooth.world.render import Pictures
+from tiny_parts import tiny_autoencoder, tiny_denoiser
 
 SECONDS = 1 / 60
 
@@ -56,43 +54,6 @@ def fake_renderer(scenes, size, device):
 
 def render(data, numbers, count=40, size=16):
     return render_shards(data, numbers, seed=1, size=size, renderer=fake_renderer, shard_size=count)
-
-
-def tiny_autoencoder() -> Any:
-    build: Any = AutoencoderKL
-    return build(
-        sample_size=16,
-        block_out_channels=(8, 8, 8),
-        down_block_types=("DownEncoderBlock2D",) * 3,
-        up_block_types=("UpDecoderBlock2D",) * 3,
-        norm_num_groups=4,
-        mid_block_add_attention=False,
-    )
-
-
-def tiny_denoiser(words):
-    unet = UNet2DConditionModel(
-        sample_size=4,
-        block_out_channels=(8, 16),
-        norm_num_groups=4,
-        layers_per_block=1,
-        down_block_types=("DownBlock2D", "CrossAttnDownBlock2D"),
-        up_block_types=("CrossAttnUpBlock2D", "UpBlock2D"),
-        cross_attention_dim=8,
-        attention_head_dim=1,
-    )
-    config = CLIPTextConfig(
-        vocab_size=len(words.tokens),
-        hidden_size=8,
-        intermediate_size=8,
-        num_hidden_layers=1,
-        num_attention_heads=1,
-        max_position_embeddings=24,
-        bos_token_id=words.begin,
-        eos_token_id=words.end,
-        pad_token_id=words.end,
-    )
-    return Denoiser(unet, CLIPTextModel(config))
 
 
 @pytest.fixture(scope="module")

@@ -1,4 +1,4 @@
-"""The command ``python -m rarebooth.pretrain``: one stage at a time, each resumable by itself."""
+"""The command ``python -m rarebooth.pretrain``: all stages or one, each resumable by itself."""
 
 # ruff: noqa: PLC0415  a stage loads only what it needs
 
@@ -160,7 +160,15 @@ def _examiner_pack(given: argparse.Namespace) -> None:
     pack_examiner(given.state, given.out, machine=given.machine)
 
 
+def _whole(given: argparse.Namespace) -> None:
+    from rarebooth.pretrain.whole import Whole
+
+    names = "out minutes pictures version machine size base device seed"
+    Whole(**{name: getattr(given, name) for name in names.split()}).run()
+
+
 _STAGES = {
+    "all": _whole,
     "render": _render,
     "autoencoder": _autoencoder,
     "latents": _latents,
@@ -184,6 +192,17 @@ def _parser() -> argparse.ArgumentParser:
     common.add_argument("--threads", type=int, default=1)
     common.add_argument("--device", default="cpu", help="cpu or cuda")
     common.add_argument("--seed", type=int, default=0)
+
+    stage = stages.add_parser(
+        "all", parents=[common], help="base, judges and examiner, one stage after another"
+    )
+    stage.add_argument("--out", type=Path, required=True, help="a folder; continued if it exists")
+    stage.add_argument("--minutes", type=float, required=True, help="of training, in all")
+    stage.add_argument("--pictures", type=int, default=64_000, help="rendered for each stock")
+    stage.add_argument("--size", type=int, default=64, help="64 or 128, the base's pictures")
+    stage.add_argument("--from", dest="base", type=Path, help="a base folder to start from")
+    stage.add_argument("--version", required=True, help='like "embedded-1"')
+    stage.add_argument("--machine", required=True, help="what trains it, in words")
 
     for name, text in (
         ("render", "photograph random scenes"),

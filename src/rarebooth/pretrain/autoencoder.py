@@ -16,9 +16,10 @@ from safetensors.torch import load_file
 from torch import Tensor
 from torch.nn import functional
 
+from rarebooth.errors import SettingsError
 from rarebooth.pretrain.networks import LATENT_CHANNELS, Autoencoder, new_autoencoder
 from rarebooth.pretrain.recipe import earlier
-from rarebooth.pretrain.shards import Stock
+from rarebooth.pretrain.shards import SIZE, Stock
 from rarebooth.pretrain.training import LOG, Training, half_precision
 
 FILE: Final = "autoencoder.safetensors"
@@ -54,16 +55,22 @@ def train_autoencoder(
     thaw: bool = False,
     device: str = "cpu",
     seed: int = 0,
-    networks: Callable[[], Autoencoder] = new_autoencoder,
+    networks: Callable[[int], Autoencoder] = new_autoencoder,
 ) -> Training:
     """Train, or continue, until ``minutes`` of training have passed in all.
 
     ``base``: a folder whose autoencoder to start from; its encoder then stays as it is, unless
     ``thaw`` lets it learn on: latents change their meaning, and a denoiser has to follow.
+
+    Raises:
+        SettingsError: pictures of another size than those of ``base``.
     """
     torch.manual_seed(seed)
-    autoencoder = networks().to(device)
+    stock = Stock(data, "pictures", device)
+    size = stock.tensors["images"].shape[1]
+    autoencoder = networks(size).to(device)
     if base is not None:
+        _check_size(base, size)
         weights = load_file(base / "vae" / "diffusion_pytorch_model.safetensors", device=device)
         autoencoder.load_state_dict(weights)
     training = Training(state / FILE, {"vae": autoencoder}, minutes=minutes, peak=lr)
@@ -75,7 +82,7 @@ def train_autoencoder(
             training.notes[SCALE] = float(json.loads(config.read_text(encoding="utf-8"))[SCALE])
     if FROZEN in training.notes:
         _fix_encoder(autoencoder)
-    stock = Stock(data, "pictures", device)
+    training.notes[SIZE] = size
     first_held_out = min(_HELD_OUT, len(stock) // 10)
 
     def refresh() -> None:
@@ -182,6 +189,15 @@ def encoder_digest(autoencoder: Autoencoder) -> str:
         for weight in part.parameters():
             digest.update(weight.detach().half().cpu().numpy().tobytes())
     return digest.hexdigest()
+
+
+def _check_size(base: Path, size: int) -> None:
+    config = json.loads((base / "vae" / "config.json").read_text(encoding="utf-8"))
+    if config["sample_size"] != size:
+        raise SettingsError(
+            f"{base} draws pictures of {config['sample_size']} px, but the data holds pictures of "
+            f"{size} px. Render them with --size {config['sample_size']}, or train without --from."
+        )
 
 
 def _freeze(training: Training, stock: Stock, device: str) -> None:

@@ -10,6 +10,7 @@ from rarebooth.pretrain.autoencoder import FILE, FROZEN, SCALE, encode, encoder_
 from rarebooth.pretrain.networks import Autoencoder, new_autoencoder
 from rarebooth.pretrain.shards import (
     ENCODER,
+    SIZE,
     Shard,
     numbers_of,
     path_of,
@@ -25,7 +26,7 @@ def make_latents(
     state: Path,
     *,
     device: str = "cpu",
-    networks: Callable[[], Autoencoder] = new_autoencoder,
+    networks: Callable[[int], Autoencoder] = new_autoencoder,
 ) -> int:
     """Encode the shards that are not encoded yet, or by another encoder; returns how many.
 
@@ -39,7 +40,7 @@ def make_latents(
             f"{file} holds no frozen encoder yet. Run the stage `autoencoder` until it says so; "
             "latents made before would be worthless."
         )
-    autoencoder = networks().to(device).requires_grad_(False)
+    autoencoder = networks(notes[SIZE]).to(device).requires_grad_(False)
     read_averages(file, autoencoder, "vae")
     digest = encoder_digest(autoencoder)
     made = 0

@@ -9,6 +9,7 @@ from diffusers.schedulers.scheduling_ddim import DDIMScheduler
 from torch import nn
 from transformers import CLIPTextConfig, CLIPTextModel
 
+from rarebooth.errors import SettingsError
 from rarebooth.pretrain.tokenizer import POSITIONS, Vocabulary
 
 Autoencoder = Any
@@ -24,12 +25,11 @@ PICTURE_SIZE: Final = 64
 LATENT_SIZE: Final = 16
 LATENT_CHANNELS: Final = 4
 
+_WIDTHS: Final = {64: (32, 64, 128), 128: (32, 64, 64, 112)}
+"""Of the autoencoder, by the edge of its pictures; both fit into a base of 44 MB."""
+
 _AUTOENCODER: Final[dict[str, Any]] = {
-    "sample_size": PICTURE_SIZE,
     "latent_channels": LATENT_CHANNELS,
-    "block_out_channels": (32, 64, 128),
-    "down_block_types": ("DownEncoderBlock2D",) * 3,
-    "up_block_types": ("UpDecoderBlock2D",) * 3,
     "layers_per_block": 1,
     "norm_num_groups": 8,
     "mid_block_add_attention": False,  # a tenth of the time, for nothing that could be seen
@@ -71,9 +71,25 @@ _SCHEDULE: Final[dict[str, Any]] = {
 """Stable Diffusion's noise schedule with the prediction of its version 2."""
 
 
-def new_autoencoder() -> Autoencoder:
-    """Pictures [B, 3, 64, 64] in -1..1 to latents [B, 4, 16, 16]; 2.6 M weights."""
-    return AutoencoderKL(**_AUTOENCODER)
+def new_autoencoder(size: int) -> Autoencoder:
+    """Pictures [B, 3, size, size] in -1..1 to latents [B, 4, 16, 16]; 2.6 M weights.
+
+    Raises:
+        SettingsError: a size other than 64 or 128.
+    """
+    if size not in _WIDTHS:
+        raise SettingsError(
+            f"The pictures are {size} px; a base is trained on pictures of "
+            f"{' or '.join(map(str, _WIDTHS))} px. Render them anew with --size."
+        )
+    widths = _WIDTHS[size]
+    shape: dict[str, Any] = {
+        "sample_size": size,
+        "block_out_channels": widths,
+        "down_block_types": ("DownEncoderBlock2D",) * len(widths),
+        "up_block_types": ("UpDecoderBlock2D",) * len(widths),
+    }
+    return AutoencoderKL(**_AUTOENCODER, **shape)
 
 
 def new_unet() -> UNet:

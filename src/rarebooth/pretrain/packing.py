@@ -26,7 +26,7 @@ from rarebooth.pretrain.networks import (
     new_scheduler,
     parameters,
 )
-from rarebooth.pretrain.shards import ENCODER, RENDERED, WORLDS
+from rarebooth.pretrain.shards import ENCODER, RENDERED, SIZE, WORLDS
 from rarebooth.pretrain.tokenizer import Vocabulary, read_vocabulary
 from rarebooth.pretrain.training import read_averages, read_curve, read_progress
 from rarebooth.store import write_json, writing
@@ -43,7 +43,7 @@ def pack(
     *,
     version: str,
     machine: str,
-    new_vae: Callable[[], Autoencoder] = new_autoencoder,
+    new_vae: Callable[[int], Autoencoder] = new_autoencoder,
     new_pair: Callable[[Vocabulary], Denoiser] = new_denoiser,
 ) -> None:
     """Write the averaged weights of a state to ``out`` as a diffusers folder in float16.
@@ -57,7 +57,7 @@ def pack(
     files = {stage: state / f"{stage}.safetensors" for stage in ("autoencoder", "denoiser")}
     progress = {stage: read_progress(file) for stage, file in files.items()}
     words = read_vocabulary(state / denoiser.TOKENIZER)
-    vae = new_vae()
+    vae = new_vae(progress["autoencoder"]["notes"][SIZE])
     unet, text_encoder = new_pair(words)
     read_averages(files["autoencoder"], vae, "vae")
     read_averages(files["denoiser"], unet, "unet")

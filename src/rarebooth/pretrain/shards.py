@@ -32,6 +32,9 @@ RENDERED: Final = "pictures_rendered"
 WORLDS: Final = "worlds"
 """What a training notes about its stock, for the recipe."""
 
+SIZE: Final = "size"
+"""What a training on pictures notes: their edge, in pixels."""
+
 Kind = Literal["pictures", "latents"]
 
 

@@ -12,12 +12,11 @@ from rarebooth.pretrain.autoencoder import as_input
 from rarebooth.pretrain.examiner.labels import UNASKED, questions, targets
 from rarebooth.pretrain.examiner.network import ExaminerNetwork
 from rarebooth.pretrain.examiner.softening import soften
-from rarebooth.pretrain.shards import Stock
+from rarebooth.pretrain.shards import SIZE, Stock
 from rarebooth.pretrain.training import Training, half_precision
 
 FILE: Final = "examiner.safetensors"
 ANSWERS: Final = "answers"
-SIZE: Final = "size"
 """What the training notes, for ``examiner-pack``."""
 
 _HELD_OUT: Final = 1000

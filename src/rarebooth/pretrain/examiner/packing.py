@@ -8,15 +8,10 @@ import torch
 from safetensors.torch import save_file
 
 from rarebooth.pretrain import recipe
-from rarebooth.pretrain.examiner.learning import (
-    ANSWERS,
-    FILE,
-    SIZE,
-    new_network,
-)
+from rarebooth.pretrain.examiner.learning import ANSWERS, FILE, new_network
 from rarebooth.pretrain.examiner.network import ExaminerNetwork
 from rarebooth.pretrain.networks import parameters
-from rarebooth.pretrain.shards import RENDERED, WORLDS
+from rarebooth.pretrain.shards import RENDERED, SIZE, WORLDS
 from rarebooth.pretrain.training import read_averages, read_curve, read_progress
 from rarebooth.store import write_json, writing
 

@@ -85,6 +85,11 @@ class Reader:
         return torch.cat([self.read(part) for part in parts])
 
 
+def new_caption_tests() -> CaptionTests:
+    """What a training looks at from time to time."""
+    return draw_caption_tests(_TESTS)
+
+
 def train_clip(
     data: Path,
     state: Path,
@@ -96,7 +101,7 @@ def train_clip(
     device: str = "cpu",
     seed: int = 0,
     network: Callable[[Vocabulary], Clip] = new_clip,
-    tests: Callable[[], CaptionTests] = lambda: draw_caption_tests(_TESTS),
+    tests: Callable[[], CaptionTests] = new_caption_tests,
 ) -> Training:
     """Train, or continue, until ``minutes`` of training have passed in all.
 

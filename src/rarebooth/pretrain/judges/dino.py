@@ -59,6 +59,11 @@ class Eyes:
         return torch.cat([self.see(as_input(part.to(self._device))) for part in pictures.split(64)])
 
 
+def new_triplets() -> Triplets:
+    """What a training looks at from time to time."""
+    return draw_triplets(_TRIPLETS)
+
+
 def train_dino(
     data: Path,
     state: Path,
@@ -69,7 +74,7 @@ def train_dino(
     device: str = "cpu",
     seed: int = 0,
     network: Callable[[], Dino] = new_dino,
-    triplets: Callable[[], Triplets] = lambda: draw_triplets(_TRIPLETS),
+    triplets: Callable[[], Triplets] = new_triplets,
 ) -> Training:
     """Train, or continue, until ``minutes`` of training have passed in all.
 
