@@ -78,7 +78,7 @@ def test_text_encoder_is_spelled_as_on_the_hub(folder: Path):
 
 def test_recipe_says_how_it_was_made(folder: Path):
     recipe = json.loads((folder / "recipe.json").read_text("utf-8"))
-    assert recipe["version"] == "embedded-1"
+    assert recipe["version"] == "embedded-2"
     assert recipe["denoiser"]["pictures"] > 0
     assert recipe["autoencoder"]["pictures"] > 0
     assert recipe["machine"]

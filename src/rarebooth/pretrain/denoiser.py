@@ -120,7 +120,7 @@ def train_denoiser(
     def refresh() -> None:
         stock.refresh()
         studio[:] = [row for row, scene in enumerate(stock.scenes) if scene.place == PLAIN_PLACE]
-        training.notes |= stock.noted
+        stock.note(training.notes)
 
     refresh()
     for step in training.steps(refresh):

@@ -106,10 +106,13 @@ class Stock:
     def __len__(self) -> int:
         return len(self.scenes)
 
-    @property
-    def noted(self) -> dict[str, Any]:
-        """What a recipe says about the pictures: how many there are, and of which worlds."""
-        return {RENDERED: len(self), WORLDS: sorted(self.worlds)}
+    def note(self, notes: dict[str, Any]) -> None:
+        """Write down what a recipe says of the pictures: how many there are, and of which worlds.
+
+        A training may go on with other pictures, so that worlds add up.
+        """
+        notes[RENDERED] = len(self)
+        notes[WORLDS] = sorted({*notes.get(WORLDS, ()), *self.worlds})
 
     def refresh(self) -> None:
         """Take in the shards that appeared since the last time.

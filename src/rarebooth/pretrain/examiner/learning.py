@@ -52,7 +52,7 @@ def train_examiner(
     def refresh() -> None:
         training.record(**_measure(average, stock, right, held_out))
 
-    training.notes |= stock.noted
+    stock.note(training.notes)
     training.notes[SIZE] = stock.tensors["images"].shape[1]
     training.notes[ANSWERS] = {name: list(words) for name, words in questions().items()}
     for step in training.steps(refresh):

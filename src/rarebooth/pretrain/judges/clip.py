@@ -124,7 +124,7 @@ def train_clip(
     def refresh() -> None:
         stock.refresh()
         truths.extend(Words.of(scene) for scene in stock.scenes[len(truths) :])
-        training.notes |= stock.noted
+        stock.note(training.notes)
         if training.step:
             training.record(captions=round(caption_accuracy(average, exam), 4))
 

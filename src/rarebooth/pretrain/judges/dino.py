@@ -101,7 +101,7 @@ def train_dino(
 
     def refresh() -> None:
         stock.refresh()
-        training.notes |= stock.noted
+        stock.note(training.notes)
         if training.step:
             training.record(**measured())
 
