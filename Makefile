@@ -18,13 +18,14 @@ ifneq ($(wildcard $(BESIDE)/clip/bpe_simple_vocab_16e6.txt.gz),)
 TEST_ENV += RAREBOOTH_CLIP_BPE="$${RAREBOOTH_CLIP_BPE:-$(BESIDE)/clip/bpe_simple_vocab_16e6.txt.gz}"
 endif
 
-.PHONY: help demo test lint format full-size clean
+.PHONY: help demo test lint format docs full-size clean
 
 help:
 	@echo "make demo       learn a subject with the model in the package, and draw it"
 	@echo "make test       lint, types, import direction, tests"
 	@echo "make lint       the same without the tests"
 	@echo "make format     let ruff rewrite the sources"
+	@echo "make docs       write docs/methods.md anew from the methods"
 	@echo "make full-size  tests on models of real size (several GB of memory)"
 	@echo "make clean      remove the environment and caches; runs stay"
 
@@ -62,6 +63,9 @@ full-size: $(STAMP)
 format: $(STAMP)
 	$(BIN)/ruff check --fix
 	$(BIN)/ruff format
+
+docs: $(STAMP)
+	$(BIN)/python -m rarebooth.methods_page docs/methods.md
 
 clean:
 	rm -rf $(VENV) build dist .pytest_cache .ruff_cache .hypothesis .import_linter_cache

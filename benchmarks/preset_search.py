@@ -1,6 +1,6 @@
-"""Search the two-stage preset of the embedded base, on validation subjects only.
+"""Search a method's preset for the embedded base, on validation subjects only.
 
-    python benchmarks/preset_search.py benchmarks/records/preset-NAME.json
+    python benchmarks/preset_search.py benchmarks/records/preset-NAME.json --method NAME --grid FILE
 
 Each setting is tried on every validation subject; a checkpoint is scored as training passes it. A
 setting that is already in the record is not run again, so that a killed search continues. Scores:
@@ -12,6 +12,8 @@ turned into the subject.
 import argparse
 import itertools
 import json
+import os
+import time
 import tomllib
 from collections.abc import Mapping
 from dataclasses import replace
@@ -24,8 +26,11 @@ import numpy as np
 from rarebooth import prompts, sample
 from rarebooth.base import Base, Session
 from rarebooth.bases import open_base
+from rarebooth.class_images import Cached, Drawing, cache_folder
 from rarebooth.delta import Delta
-from rarebooth.methods.two_stage import TwoStage
+from rarebooth.method import Method
+from rarebooth.methods import find as find_method
+from rarebooth.methods import names
 from rarebooth.metrics.asked import Asked, asked
 from rarebooth.metrics.palette import Truth, truth
 from rarebooth.run import Run
@@ -72,29 +77,37 @@ def scores(
     return {"placed": placed(scenes, in_scenes, PICTURES), "class": float(np.mean(own))}
 
 
+def class_images() -> Cached:
+    """Class images as ``rarebooth train`` draws and keeps them on the embedded base."""
+    drawing = Drawing(**preset_for("embedded").draw.options)
+    return Cached(folder=cache_folder(os.environ), drawing=drawing)
+
+
 def try_setting(
-    base: Base,
-    subject: Subject,
-    truths: Mapping[str, Truth],
-    setting: Mapping[str, Any],
-    every: int,
+    base: Base, subject: Subject, truths: Mapping[str, Truth], method: Method, every: int
 ) -> dict[str, dict[str, float]]:
-    """Train one subject with one setting and score it every so many steps."""
-    method = replace(TwoStage(), **setting)
+    """Train one subject with one setting and score it every so many steps of the last stage."""
     passed: dict[str, Delta] = {}
+    began = time.monotonic()
     with Session(base) as session:
-        for step in method.fit(session, [subject], Run(seed=0)):
-            if step.stage == "denoiser" and step.done % every == 0:
+        for step in method.fit(session, [subject], Run(seed=0, class_images=class_images())):
+            last = step.stage == method.stages[-1]
+            if last and (step.done % every == 0 or step.done == step.total):
                 passed[str(step.done)] = step.snapshot()
-            if step.stage == "token" and step.done == step.total:
-                passed["stage-one"] = step.snapshot()
-    return {name: scores(base, delta, subject.noun, truths) for name, delta in passed.items()}
+            elif not last and step.done == step.total:
+                passed[step.stage] = step.snapshot()
+    seconds = {"seconds": round(time.monotonic() - began, 1)}
+    return {
+        name: {**scores(base, delta, subject.noun, truths), **seconds}
+        for name, delta in passed.items()
+    }
 
 
 def main() -> None:
     """Run the search."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("record", type=Path)
+    parser.add_argument("--method", default="two-stage", choices=names())
     parser.add_argument("--grid", type=Path, help="TOML: lists of values by setting name")
     parser.add_argument("--every", type=int, default=100)
     parser.add_argument(
@@ -125,13 +138,19 @@ def main() -> None:
             before.update(scores(base, None, individual.toy, truths))
         for values in itertools.product(*grid.values()):
             setting = dict(zip(grid, values, strict=True))
-            key = json.dumps(setting, sort_keys=True)
+            key = json.dumps({"method": arguments.method, **setting}, sort_keys=True)
             runs = record["tried"].setdefault(key, {})
             if name in runs:
                 continue
+            method = replace(find_method(arguments.method)(), **setting)
+            found = try_setting(base, subject, truths, method, arguments.every)
             runs[name] = {
-                when: {"placed": s["placed"], "leak": s["class"] - before["class"]}
-                for when, s in try_setting(base, subject, truths, setting, arguments.every).items()
+                when: {
+                    "placed": round(s["placed"], 4),
+                    "leak": round(s["class"] - before["class"], 4),
+                    "seconds": s["seconds"],
+                }
+                for when, s in found.items()
             }
             arguments.record.write_text(json.dumps(record, indent=1) + "\n", "utf-8")
             print(name, key, runs[name], flush=True)  # noqa: T201

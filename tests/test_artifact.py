@@ -18,7 +18,7 @@ from safetensors.torch import save_file
 from rarebooth import artifact
 from rarebooth.artifact import Header
 from rarebooth.base import Identity
-from rarebooth.delta import Change, Delta
+from rarebooth.delta import Blend, Change, Delta, LowRank, Tail
 from rarebooth.errors import ArtifactError, DivergedError
 
 HEADER = Header(
@@ -153,8 +153,9 @@ def test_the_file_is_small_and_plain(tmp_path):
         "change/denoiser.conv.bias": torch.float16,
         "scale/denoiser.conv.bias": torch.float32,
     }
-    assert content.keys() == {"format", "phrases", *asdict(HEADER)}
-    assert content["format"] == artifact.FORMAT == 1
+    assert content.keys() == {"format", "phrases", "steer", *asdict(HEADER)}
+    assert content["format"] == artifact.FORMAT == 2
+    assert content["steer"] is None
 
 
 def rewrite(path, change_header=lambda _: None, change_tensors=lambda _: None):
@@ -173,10 +174,66 @@ def test_a_newer_format_is_said_plainly(tmp_path):
 
     def newer(content):
         content.clear()
-        content.update({"format": 2, "phrases": {"of": "another kind"}})
+        content.update({"format": 3, "phrases": {"of": "another kind"}})
 
     rewrite(path, newer)
-    with pytest.raises(ArtifactError, match=r"future\.safetensors has subject format 2.*format 1"):
+    with pytest.raises(ArtifactError, match=r"future\.safetensors has subject format 3.*format 2"):
+        artifact.load(path)
+
+
+def test_format_1_is_read(tmp_path):
+    def older(content):
+        content["format"] = 1
+        del content["steer"]
+
+    rewrite(tmp_path / "old", older)
+    assert artifact.load(tmp_path / "old").delta.phrases == make_delta().phrases
+
+
+def rich_delta(steer):
+    """Low rank, DoRA, and a steering."""
+    rng = torch.Generator().manual_seed(3)
+    up, down = torch.randn(6, 2, generator=rng), torch.randn(2, 5, generator=rng)
+    weights = {
+        "denoiser.q.weight": LowRank(up, down),
+        "denoiser.k.weight": LowRank(up + 1, down + 1, torch.rand(6, generator=rng)),
+    }
+    return Delta(("(this) dog",), {"<s1>": torch.randn(3, 8, generator=rng)}, weights, steer)
+
+
+@pytest.mark.parametrize("kind", [Tail, Blend])
+def test_low_rank_and_steering_are_kept_exactly(kind, tmp_path):
+    delta = rich_delta(kind("(this)", torch.arange(12.0).view(3, 4), 0.7))
+    artifact.save(tmp_path / "a", delta, HEADER)
+    loaded = artifact.load(tmp_path / "a").delta
+    assert type(loaded.steer) is kind
+    assert (loaded.steer.word, loaded.steer.__dict__.popitem()[1]) == ("(this)", 0.7)
+    assert torch.equal(loaded.tokens["<s1>"], delta.tokens["<s1>"])
+    original = torch.randn(6, 5)
+    for name, change in delta.weights.items():
+        assert torch.equal(loaded.weights[name].applied(original), change.applied(original))
+
+
+@pytest.mark.parametrize(
+    ("spoil", "message"),
+    [
+        (lambda t: t.pop("down/denoiser.q.weight"), "one half"),
+        (lambda t: t.update({"down/denoiser.q.weight": torch.ones(3, 5)}), "do not fit"),
+        (lambda t: t.update({"magnitude/denoiser.k.weight": torch.ones(4)}), "do not fit"),
+        (lambda t: t.pop("steer/tail"), "steering"),
+        (lambda t: t.update({"steer/blend": torch.ones(3, 4)}), "steering"),
+        (lambda t: t.update({"steer/other": torch.ones(3, 4)}), "steering"),
+    ],
+)
+def test_halves_that_do_not_fit_are_refused(spoil, message, tmp_path):
+    path = tmp_path / "a"
+    artifact.save(path, rich_delta(Tail("(this)", torch.ones(3, 4), 0.8)), HEADER)
+    with safe_open(path, framework="pt") as file:
+        header = file.metadata()
+        tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+    spoil(tensors)
+    save_file(tensors, path, header)
+    with pytest.raises(ArtifactError, match=message):
         artifact.load(path)
 
 

@@ -142,6 +142,7 @@ def test_the_loss_is_one_number_a_sample_of_the_right_goal():
         torch.tensor([10, 900]),
         torch.randn(2, 3, 4, 4, generator=generator),
         torch.randn(2, 3, 4, 4, generator=generator),
+        torch.zeros(2, dtype=torch.int64),
     )
     condition = base.condition(["a dog"], {})
     found = denoising_loss(base, photos, batch, condition)

@@ -107,8 +107,12 @@ def test_help_lists_the_verbs_that_work(capsys):
     assert re.findall(r"^  (\w+)  ", printed.partition("Commands:")[2], re.MULTILINE) == [
         "train",
         "generate",
+        "merge",
+        "export",
         "demo",
         "doctor",
+        "tokens",
+        "methods",
     ]
 
 
@@ -126,7 +130,13 @@ def test_help_of_train_lists_a_methods_settings_once_it_is_named(capsys):
     ("arguments", "code", "message"),
     [
         ("train --noun dog", 2, "No folder of photos was named"),
-        ("train PHOTOS more --noun dog --base BASE", 2, "One folder of photos is wanted"),
+        ("train PHOTOS more --noun dog --base BASE", 2, "there is no more"),
+        ("train PHOTOS PHOTOS --noun dog,cat --base BASE", 2, "one subject at a time"),
+        (
+            "train PHOTOS PHOTOS --noun dog --base BASE --method custom-diffusion",
+            2,
+            "2 folders of photos were named and 1 nouns",
+        ),
         ("train nowhere --noun dog --base BASE", 3, "no folder 'nowhere'"),
         ("train EMPTY --noun dog --base BASE", 3, "is empty"),
         ("train BROKEN --noun dog --base BASE", 3, "a.jpg: this JPEG file is damaged"),
@@ -166,9 +176,18 @@ def test_help_of_train_lists_a_methods_settings_once_it_is_named(capsys):
         ("train PHOTOS --noun dog --base BASE --out FILE", 4, "cannot be written"),
         ("train PHOTOS --noun dog --base BASE --out FILE/run", 4, "cannot be written"),
         ("train PHOTOS --noun dog --base BASE --config no.toml", 2, "no settings file no.toml"),
-        ("train PHOTOS --noun dog --base BASE --with_prior_preservation", 2, "without prior"),
-        ("train PHOTOS --noun dog --base BASE --class_data_dir x", 2, "without prior images"),
-        ("train PHOTOS --noun dog --base BASE --rank 4", 2, "LoRA"),
+        (
+            "train PHOTOS --noun dog --base BASE --method hiper --with_prior_preservation",
+            2,
+            "which hiper does without",
+        ),
+        ("train PHOTOS --noun dog --base BASE --class_data_dir x", 2, "trains on none here"),
+        ("train PHOTOS --noun dog --base BASE --method hiper --rank 4", 2, "with adapters"),
+        (
+            "train PHOTOS --noun dog --base BASE --rank 4 --constraint l1",
+            2,
+            "Leave one out",
+        ),
         ("train PHOTOS --noun dog --base BASE --mixed_precision fp16", 2, "must be no or bf16"),
         ("train PHOTOS --noun dog --base BASE --resume_from_checkpoint 40", 2, "only latest"),
         ("train PHOTOS --noun dog --base BASE --lr_scheduler cosine", 2, "only constant is known"),
@@ -176,7 +195,11 @@ def test_help_of_train_lists_a_methods_settings_once_it_is_named(capsys):
         ("train PHOTOS --noun dog --base BASE --checkpoints_total_limit 2", 2, "every checkpoint"),
         ("train PHOTOS --noun dog --base BASE --report_to wandb", 2, "steps.jsonl"),
         ("train PHOTOS --noun dog --base BASE --push_to_hub", 2, "never does"),
-        ("train PHOTOS --noun dog --base BASE --train_text_encoder", 2, "leaves as it is"),
+        (
+            "train PHOTOS --noun dog --base BASE --method hiper --train_text_encoder",
+            2,
+            "leaves as it is",
+        ),
         ("train PHOTOS --noun dog --base BASE --revision main", 2, "Give a folder with --base"),
         (f"generate nowhere {{}} --seed {2**62} --count 2", 2, "must be from 0 to"),
         ("generate nowhere {}", 2, "no run folder or subject file"),

@@ -10,8 +10,9 @@ import pytest
 import torch
 
 from rarebooth.cli import run
-from rarebooth.errors import SettingsError
+from rarebooth.errors import ResourceError, SettingsError
 from rarebooth.exam import extent as extents
+from rarebooth.exam import sitting
 from rarebooth.exam.autoencoder import autoencoder_rows, psnr
 from rarebooth.exam.candidate import Candidate
 from rarebooth.exam.distance import distance_row
@@ -28,7 +29,7 @@ from rarebooth.exam.outlook import (
 from rarebooth.exam.reading import BARS, reading_rows
 from rarebooth.exam.record import exam_record
 from rarebooth.exam.row import Row, absent, line
-from rarebooth.exam.sitting import PACKAGE, Helpers, sit
+from rarebooth.exam.sitting import PACKAGE, PARTS, ROWS, Helpers, Part, sit
 from rarebooth.exam.speed import speed_row
 from rarebooth.exam.strangers import INSTANCES, with_and_without_outfit, with_and_without_property
 from rarebooth.pretrain.examiner.labels import NONE, questions, truth
@@ -308,6 +309,7 @@ def test_the_table_says_what_a_missed_row_would_take():
 def test_what_is_missing_is_absent_and_the_record_tells_all(tiny, tmp_path):
     rows = list(sit(tiny, TINY, Helpers(tmp_path / "x", tmp_path / "y", World())))
     verdicts = {row.name: row.verdict for row in rows}
+    assert [row.name for row in rows] == list(ROWS)
     assert len(verdicts) == len(rows) == 20
     for name in (
         *(f"examiner on renders, {question}" for question in BARS),
@@ -341,3 +343,133 @@ def test_the_command_prints_the_table_and_writes_the_record(
     assert (content["extent"]["compared"], content["drawing"]["guidance"]) == (4, 3)
     for row in content["rows"]:
         assert any(row["name"] in text for text in printed.out.splitlines())
+
+
+class Desk:
+    """Parts that measure nothing; it counts the rows asked for, and fails at one that it is told.
+
+    The exams asked of it are all into one file.
+    """
+
+    def __init__(self, base, file):
+        self.options = ["doctor", "--exam", "--base", str(base), "--record", str(file)]
+        self.file, self.asked, self.fails = file, [], ""
+        self.parts = tuple(Part(part.names, self.part(part.names)) for part in PARTS)
+
+    def part(self, names):
+        def measure(at):
+            for name in names:
+                if name == self.fails:
+                    raise ResourceError("no power")
+                self.asked.append(name)
+                yield Row(name, "a bar", f"figure {len(self.asked)}", "pass", {"a": [1, 2.5]})
+
+        return measure
+
+    def sit(self, *options):
+        self.asked.clear()
+        return run([*self.options, *options])
+
+    def read(self):
+        return json.loads(self.file.read_text("utf-8"))
+
+    def rows(self):
+        return {row["name"]: row for row in self.read()["rows"]}
+
+    def edit(self, **changes):
+        self.file.write_text(json.dumps(self.read() | changes), "utf-8")
+
+
+@pytest.fixture
+def desk(tiny_folder, tmp_path, monkeypatch):
+    desk = Desk(tiny_folder(), tmp_path / "exam.json")
+    monkeypatch.setattr(sitting, "PARTS", desk.parts)
+    return desk
+
+
+def test_an_exam_that_was_ended_goes_on_from_its_record(desk, capsys):
+    desk.fails = "base, colour"
+    assert desk.sit() == ResourceError.exit_code
+    first = desk.rows()
+    assert list(first) == list(ROWS[: ROWS.index("base, colour")])
+    desk.edit(seconds=1000)
+    desk.fails = ""
+    capsys.readouterr()
+    assert desk.sit() == 0
+    # Rows that are measured together are measured again where one of them is missing.
+    start = ROWS.index("base, class")
+    assert desk.asked == list(ROWS[start:])
+    assert list(desk.rows()) == list(ROWS)
+    assert [desk.rows()[name] for name in ROWS[:start]] == list(first.values())[:start]
+    assert 1000 < desk.read()["seconds"] < 1100
+    printed = capsys.readouterr()
+    assert f"{len(first)} of 20 rows" in printed.err
+    assert [text[7:38].strip() for text in printed.out.splitlines()[2:]] == list(ROWS)
+
+
+def test_only_a_row_that_was_deleted_or_absent_is_measured_again(desk):
+    assert desk.sit() == 0
+    before = desk.rows()
+    speed = "generation, batch 4, 25 steps"
+    kept = [row for name, row in before.items() if name != speed]
+    kept[0]["verdict"] = "absent"
+    desk.edit(rows=kept)
+    desk.fails = speed
+    assert desk.sit() == ResourceError.exit_code
+    assert list(desk.rows()) == [name for name in ROWS if name != speed]  # later ones are not lost
+    desk.fails = ""
+    desk.edit(rows=kept)
+    assert desk.sit() == 0
+    assert desk.asked == ["resolution", speed]
+    assert desk.rows() == before | {
+        name: before[name] | {"figure": f"figure {number}", "verdict": "pass"}
+        for number, name in enumerate(desk.asked, 1)
+    }
+    assert list(desk.rows()) == list(ROWS)
+    assert desk.sit() == 0
+    assert desk.asked == []
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        (["--guidance", "3"], ["guidance 2.0 there, 3.0 here"]),
+        (["--guidance", "2", "--compared", "7"], ["compared 5000 there, 7 here"]),
+        (["--guidance", "2", "--quick"], ["quick False there, True here", "steps 50 there, 20"]),
+    ],
+)
+def test_rows_of_another_exam_are_refused(desk, capsys, options, said):
+    assert desk.sit("--guidance", "2") == 0
+    before = desk.file.read_bytes()
+    assert desk.sit(*options) == SettingsError.exit_code
+    told = " ".join(capsys.readouterr().err.split())
+    assert all(text in told for text in [*said, "name a new file with --record"])
+    assert "world" not in told
+    assert not desk.asked
+    assert desk.file.read_bytes() == before
+
+
+def test_a_record_of_another_base_world_or_sampler_is_refused(desk, capsys):
+    assert desk.sit() == 0
+    base, drawing = desk.read()["base"], desk.read()["drawing"]
+    desk.edit(
+        base=base | {"digest": "another"}, world="older", drawing=drawing | {"sampler": "euler"}
+    )
+    assert desk.sit() == SettingsError.exit_code
+    told = " ".join(capsys.readouterr().err.split())
+    for text in ("base another there", "world older there", "sampler euler there, ddim here"):
+        assert text in told
+    assert not desk.asked
+
+
+@pytest.mark.parametrize("damage", ["[]", "{", '{"rows": []}', "rows"])
+def test_a_file_that_is_no_record_is_refused_and_kept(desk, capsys, damage):
+    if damage == "rows":
+        assert desk.sit() == 0
+        desk.edit(rows=[{"name": "resolution", "bar": "", "figure": "", "verdict": "fine"}])
+    else:
+        desk.file.write_text(damage, "utf-8")
+    before = desk.file.read_bytes()
+    assert desk.sit() == SettingsError.exit_code
+    assert "holds no record of an exam" in " ".join(capsys.readouterr().err.split())
+    assert desk.file.read_bytes() == before

@@ -1,6 +1,7 @@
 import json
 import os
 import signal
+from contextlib import nullcontext
 from typing import Any
 
 import pytest
@@ -30,6 +31,7 @@ from rarebooth.pretrain.training import (
     LAST,
     WARM_UP,
     Training,
+    half_precision,
     memory,
     read_averages,
     read_curve,
@@ -126,6 +128,31 @@ def test_the_average_remembers_more_and_more():
     assert memory(0) == 0
     assert memory(90) == pytest.approx(0.9)
     assert memory(10**9) == 0.9995
+
+
+@pytest.mark.parametrize(
+    ("capability", "computed"),
+    [("AVX512", torch.bfloat16), ("AVX2", torch.float32), ("DEFAULT", torch.float32)],
+)
+def test_a_cpu_computes_in_bfloat16_only_where_it_is_fast(monkeypatch, capability, computed):
+    monkeypatch.setattr(torch.backends.cpu, "get_cpu_capability", lambda: capability)
+    layer = torch.nn.Linear(2, 1)
+    with half_precision("cpu"):
+        answer = layer(torch.ones(1, 2))
+    assert answer.dtype == computed
+    answer.float().sum().backward()
+    assert layer.weight.grad is not None
+    assert layer.weight.grad.dtype == torch.float32
+
+
+@pytest.mark.filterwarnings("ignore:.*CUDA is not available")
+def test_cuda_is_asked_for_bfloat16_whatever_the_cpu_and_other_devices_are_not(monkeypatch):
+    monkeypatch.setattr(torch.backends.cpu, "get_cpu_capability", lambda: "AVX2")
+    entered = half_precision("cuda:0")
+    assert isinstance(entered, torch.autocast)
+    assert (entered.device, entered.fast_dtype) == ("cuda", torch.bfloat16)
+    monkeypatch.setattr(torch.backends.cpu, "get_cpu_capability", lambda: "AVX512")
+    assert isinstance(half_precision("mps"), nullcontext)
 
 
 def test_a_stopped_training_goes_on_where_it_was(tmp_path):

@@ -38,6 +38,7 @@ def draw(rng, count=6):
         timestep=torch.randint(1000, (count,), generator=rng),
         noise=torch.randn(count, 2, generator=rng, dtype=torch.float64),
         encoding=torch.zeros(count, 2, dtype=torch.float64),
+        prompt=torch.zeros(count, dtype=torch.int64),
     )
 
 

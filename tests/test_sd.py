@@ -37,6 +37,7 @@ def random_batch(base, photos, count):
         timestep=torch.randint(base.process.timesteps, (count,), generator=rng),
         noise=torch.randn(shape, generator=rng),
         encoding=torch.randn(shape, generator=rng),
+        prompt=torch.zeros(count, dtype=torch.int64),
     )
 
 

@@ -218,7 +218,7 @@ def test_a_size_below_one_pixel(folder):
 )
 def test_the_sheet_shows_exactly_the_crops(count, size, cell, grid):
     subject = make_subject(count, size)
-    sheet = photo_sheet(subject)
+    sheet = photo_sheet(subject.photos)
     assert sheet.size == (grid[0] * (cell + 4) + 4, grid[1] * (cell + 4) + 4)
     pixels = np.asarray(sheet)
     step = cell // size
@@ -239,7 +239,7 @@ def test_nothing_of_exif_reaches_the_sheet(folder):
         save(folder / f"a.{kind}", index, exif=exif, **({"comment": "x"} if kind == "jpg" else {}))
         assert b"Secret" in (folder / f"a.{kind}").read_bytes()
     buffer = io.BytesIO()
-    photo_sheet(read_folder(folder, "dog", 64)).save(buffer, "PNG")
+    photo_sheet(read_folder(folder, "dog", 64).photos).save(buffer, "PNG")
     assert b"Secret" not in buffer.getvalue()
     reread = Image.open(buffer)
     assert not reread.getexif()

@@ -69,11 +69,23 @@ def test_a_training_prompt_is_let_through_where_it_holds_the_new_word_once(
         ("a photo of {} here", "a photo of (rare) dog here"),
         ("a photo of <rare> dog", "a photo of (rare) dog"),
         ("{} and {}", "(rare) dog and (rare) dog"),
-        ("no subject, {0} {curly}", "no subject, {0} {curly}"),
+        ("no subject, {a} {curly}", "no subject, {a} {curly}"),
+        ("{1} and {}", "(rare) dog and (rare) dog"),
     ],
 )
 def test_templates_are_filled_and_aliases_replaced(template, prompt):
     assert fill(template, "(rare) dog") == fill(template, "<rare> dog") == prompt
+
+
+def test_numbers_stand_for_subjects_in_their_order():
+    assert fill("{2} and {1} and {}", "<a> dog", "<b> cat") == "<b> cat and <a> dog and <a> dog"
+    assert fill("{1}", "{2}", "<b> cat") == "{2}"
+
+
+@pytest.mark.parametrize("place", ["{0}", "{3}", "{10}"])
+def test_a_number_that_no_subject_has_is_refused(place):
+    with pytest.raises(SettingsError, match=r"\{1\} is '<a> dog', \{2\} is '<b> cat'"):
+        fill(f"a photo of {place}", "<a> dog", "<b> cat")
 
 
 def test_canonical_leaves_other_brackets_alone():

@@ -30,6 +30,7 @@ def test_the_defaults_are_the_papers():
     assert {item.name: getattr(method, item.name) for item in fields(method)} == {
         "token": "(rare)",
         "initial_word": "rare",
+        "form": "adjective",
         "prompt": "a photo of {}",
         "token_steps": 100,
         "token_lr": 5e-4,
@@ -40,6 +41,15 @@ def test_the_defaults_are_the_papers():
         "accumulate": 1,
         "weight_decay": 1e-2,
         "clip": 1.0,
+        "prior": False,
+        "prior_weight": 1.0,
+        "class_images": 200,
+        "class_prompt": "a photo of {}",
+        "constraint": "none",
+        "constraint_weight": 1e-7,
+        "train_text": False,
+        "rank": 0,
+        "alpha": 4.0,
     }
 
 

@@ -73,6 +73,18 @@ class ToyBase(Base):
         seed = int.from_bytes(hashlib.sha256(word.encode()).digest()[:4], "big")
         return torch.randn(1, WIDTH, generator=torch.Generator().manual_seed(seed))
 
+    def vocabulary(self) -> Mapping[str, int]:
+        return {"a</w>": 0, "photo</w>": 1, "of</w>": 2, "dog</w>": 3}
+
+    def token_count(self, text: str) -> int:
+        return len(text.split())
+
+    def cross_attention(self) -> Sequence[str]:
+        return ["listen.weight"]
+
+    def attention_layers(self, part: str, *, gates: bool = False) -> Sequence[str]:
+        return {"denoiser": ("listen",), "text": ()}[part]
+
     def check_token(self, token: str) -> None:
         if " " in token:
             raise SettingsError(f"{token!r} is more than one word.")
@@ -85,7 +97,7 @@ class ToyBase(Base):
         return self._modules["text"](torch.stack(rows))
 
     def _row(self, word: str, tokens: Mapping[str, Tensor]) -> Tensor:
-        return tokens[word] if word in tokens else self.word(word)
+        return tokens[word].sum(0, keepdim=True) if word in tokens else self.word(word)
 
     def denoise(self, noisy: Tensor, timestep: Tensor, condition: Tensor) -> Tensor:
         return self._modules["denoiser"](noisy, timestep, condition)

@@ -1,7 +1,9 @@
 """The subject file: what was learnt, as safetensors with one JSON header. The only native format.
 
-Tensors: ``token/<word>`` fp32 [1, D]; ``change/<part.parameter>`` fp16 with ``scale/<...>`` fp32
-[]. The file is a pure function of its inputs: no date, duration, path or package version.
+Tensors: ``token/<word>`` fp32 [V, D]; ``change/<part.parameter>`` fp16 with ``scale/<...>`` fp32
+[]; or, of low rank, ``up/<...>`` fp32 [out, rank] with ``down/<...>`` [rank, in] and perhaps
+``magnitude/<...>`` [out]; ``steer/tail`` or ``steer/blend`` fp32 [L, D]. The file is a pure
+function of its inputs: no date, duration, path or package version.
 """
 
 import json
@@ -17,15 +19,25 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from rarebooth.base import Identity
-from rarebooth.delta import Change, Delta
+from rarebooth.delta import Blend, Change, Delta, LowRank, Steer, Tail
 from rarebooth.errors import ArtifactError, DivergedError
 from rarebooth.store import digest, writing
 
-FORMAT = 1
+FORMAT = 2
+READABLE = (1, FORMAT)
+"""Format 1 knew neither changes of low rank nor steering, and is the same otherwise."""
 HEADER = "rarebooth"
 
-_TYPES = {"token": torch.float32, "change": torch.float16, "scale": torch.float32}
-_DIMENSIONS = {"token": 2, "scale": 0}
+_TYPES = {
+    "token": torch.float32,
+    "change": torch.float16,
+    "scale": torch.float32,
+    "up": torch.float32,
+    "down": torch.float32,
+    "magnitude": torch.float32,
+    "steer": torch.float32,
+}
+_DIMENSIONS = {"token": 2, "scale": 0, "up": 2, "down": 2, "magnitude": 1, "steer": 2}
 
 T = TypeVar("T")
 
@@ -66,15 +78,26 @@ def save(path: Path, delta: Delta, header: Header) -> None:
     for token, vector in delta.tokens.items():
         tensors[f"token/{token}"] = vector.detach().float().cpu().contiguous()
     for name, change in delta.weights.items():
-        tensors[f"change/{name}"] = change.values.contiguous()
-        tensors[f"scale/{name}"] = torch.tensor(change.scale, dtype=torch.float32)
+        tensors |= _changed(name, change)
+    match delta.steer:
+        case Tail():
+            tensors["steer/tail"] = delta.steer.vectors.detach().float().cpu().contiguous()
+        case Blend():
+            tensors["steer/blend"] = delta.steer.embedding.detach().float().cpu().contiguous()
+        case None:
+            pass
     for key, tensor in tensors.items():
         if not bool(torch.isfinite(tensor).all()):
             raise DivergedError(
                 f"{key} holds a number that is not finite, so {path.name} was not written. The "
                 "last checkpoint is sound. Lower the learning rate or use --precision fp32."
             )
-    content = {"format": FORMAT, "phrases": list(delta.phrases), **asdict(header)}
+    content = {
+        "format": FORMAT,
+        "phrases": list(delta.phrases),
+        "steer": _steering(delta.steer),
+        **asdict(header),
+    }
     with writing(path) as beside:
         save_file(tensors, beside, {HEADER: json.dumps(content, sort_keys=True)})
 
@@ -100,8 +123,8 @@ def load(path: Path) -> Artifact:
             f"{path.name} cannot be read as a subject file ({error}). It may be half-written or "
             "damaged; take another checkpoint of the run or train it again."
         ) from error
-    phrases, parsed = _parse_header(path, header)
-    return Artifact(parsed, _parse_delta(path, phrases, tensors), known)
+    words, parsed = _parse_header(path, header)
+    return Artifact(parsed, _parse_delta(path, words, tensors), known)
 
 
 @dataclass(frozen=True)
@@ -110,23 +133,57 @@ class _Format:
 
 
 @dataclass(frozen=True)
-class _Phrases:
+class _Steering:
+    """How encoded prompts are steered: its word, and the strength of a tail or eta of a blend."""
+
+    word: str
+    amount: float
+
+
+@dataclass(frozen=True)
+class _Words:
     phrases: tuple[str, ...]
+    steer: _Steering | None = None
 
 
-def _parse_header(path: Path, text: str) -> tuple[tuple[str, ...], Header]:
+def _steering(steer: Steer | None) -> dict[str, Any] | None:
+    match steer:
+        case Tail():
+            return asdict(_Steering(steer.word, steer.strength))
+        case Blend():
+            return asdict(_Steering(steer.word, steer.eta))
+        case None:
+            return None
+
+
+def _changed(name: str, change: Change | LowRank) -> dict[str, Tensor]:
+    """The tensors of one weight's change, by their keys in the file."""
+    match change:
+        case Change():
+            return {
+                f"change/{name}": change.values.contiguous(),
+                f"scale/{name}": torch.tensor(change.scale, dtype=torch.float32),
+            }
+        case LowRank():
+            found = {f"up/{name}": change.up, f"down/{name}": change.down}
+            if change.magnitude is not None:
+                found[f"magnitude/{name}"] = change.magnitude
+            return {key: value.float().cpu().contiguous() for key, value in found.items()}
+
+
+def _parse_header(path: Path, text: str) -> tuple[_Words, Header]:
     def parse(kind: type[T]) -> T:
         return pydantic.TypeAdapter(kind).validate_json(text, strict=True)
 
     try:
         # First, and by itself: the rest of another format's header may be of another kind.
         found = parse(_Format).format
-        if found != FORMAT:
+        if found not in READABLE:
             raise ArtifactError(
                 f"{path.name} has subject format {found}; this rarebooth reads format {FORMAT}. "
                 "Update rarebooth."
             )
-        return parse(_Phrases).phrases, parse(Header)
+        return parse(_Words), parse(Header)
     except pydantic.ValidationError as error:
         first = error.errors()[0]
         place = ".".join(str(part) for part in first["loc"]) or "all of it"
@@ -136,7 +193,7 @@ def _parse_header(path: Path, text: str) -> tuple[tuple[str, ...], Header]:
         ) from error
 
 
-def _parse_delta(path: Path, phrases: tuple[str, ...], tensors: Mapping[str, Tensor]) -> Delta:
+def _parse_delta(path: Path, words: _Words, tensors: Mapping[str, Tensor]) -> Delta:
     found: dict[str, dict[str, Tensor]] = {kind: {} for kind in _TYPES}
     for key, value in tensors.items():
         kind, _, name = key.partition("/")
@@ -148,17 +205,46 @@ def _parse_delta(path: Path, phrases: tuple[str, ...], tensors: Mapping[str, Ten
         if not bool(torch.isfinite(value).all()):
             raise ArtifactError(f"{path.name} holds a number that is not finite in {name!r}.")
         found[kind][name] = value
-    lone = found["change"].keys() ^ found["scale"].keys()
-    if lone:
-        raise ArtifactError(
-            f"{path.name} holds a change without its scale, or a scale alone: {sorted(lone)[0]}. "
-            "Take another checkpoint of the run or train it again."
-        )
-    weights = {
+    for one, other, text in (
+        ("change", "scale", "a change without its scale, or a scale alone"),
+        ("up", "down", "one half of a low-rank change without the other"),
+    ):
+        lone = found[one].keys() ^ found[other].keys()
+        if lone:
+            raise ArtifactError(
+                f"{path.name} holds {text}: {sorted(lone)[0]}. Take another checkpoint of the run "
+                "or train it again."
+            )
+    weights: dict[str, Change | LowRank] = {
         name: Change(values, float(found["scale"][name]))
         for name, values in found["change"].items()
     }
-    return Delta(phrases, found["token"], weights)
+    for name, up in found["up"].items():
+        down, magnitude = found["down"][name], found["magnitude"].get(name)
+        if up.shape[1] != len(down) or (magnitude is not None and len(magnitude) != len(up)):
+            raise ArtifactError(
+                f"{path.name} holds halves of a low-rank change that do not fit: {name} is "
+                f"{tuple(up.shape)} by {tuple(down.shape)}. Take another checkpoint of the run or "
+                "train it again."
+            )
+        weights[name] = LowRank(up, down, magnitude)
+    return Delta(words.phrases, found["token"], weights, _parse_steer(path, words, found["steer"]))
+
+
+def _parse_steer(path: Path, words: _Words, vectors: Mapping[str, Tensor]) -> Steer | None:
+    match words.steer, dict(vectors):
+        case None, {**none} if not none:
+            return None
+        case _Steering(word, amount), {"tail": vector, **none} if not none:
+            return Tail(word, vector, amount)
+        case _Steering(word, amount), {"blend": vector, **none} if not none:
+            return Blend(word, vector, amount)
+        case _:
+            raise ArtifactError(
+                f"{path.name} holds the steering {sorted(vectors)} and its header says "
+                f"{words.steer}: one does not fit the other. Take another checkpoint of the run or "
+                "train it again."
+            )
 
 
 def require_base(artifact: Artifact, found: Identity) -> None:

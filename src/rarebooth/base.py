@@ -7,7 +7,7 @@ tunes parts through a ``Session`` that gives the base back exactly as it was.
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, ExitStack
 from dataclasses import dataclass
 from types import TracebackType
 from typing import Any
@@ -16,7 +16,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from rarebooth.delta import Change, Delta
+from rarebooth.delta import Change, Delta, LowRank, Steer
 from rarebooth.errors import ArtifactError, SettingsError
 from rarebooth.process import Process
 
@@ -45,6 +45,17 @@ class Posterior:
         """Latents of the photos with these indices [B], drawn anew with ``noise`` [B, C, h, w]."""
         return self.mean[photo] + self.deviation[photo] * noise
 
+    def fixed(self, noise: Tensor) -> "Posterior":
+        """One draw of every photo with ``noise`` [N, C, h, w], which every sample then repeats."""
+        mean = self.mean + self.deviation * noise.to(self.mean)
+        return Posterior(mean, torch.zeros_like(mean))
+
+    def and_then(self, other: "Posterior") -> "Posterior":
+        """These photos, followed by others."""
+        return Posterior(
+            torch.cat([self.mean, other.mean]), torch.cat([self.deviation, other.deviation])
+        )
+
 
 @dataclass(frozen=True)
 class Batch:
@@ -52,17 +63,18 @@ class Batch:
 
     ``photo``: int64 [B], which photo. ``timestep``: int64 [B]. ``noise``: fp32 [B, C, h, w], added
     to the latents. ``encoding``: fp32 [B, C, h, w], draws the latents from the autoencoder's
-    posterior.
+    posterior. ``prompt``: int64 [B], which of several prompts, for methods that have them.
     """
 
     photo: Tensor
     timestep: Tensor
     noise: Tensor
     encoding: Tensor
+    prompt: Tensor
 
     def chunks(self, count: int) -> Iterator["Batch"]:
         """Split into ``count`` nearly equal batches, in order."""
-        fields = (self.photo, self.timestep, self.noise, self.encoding)
+        fields = (self.photo, self.timestep, self.noise, self.encoding, self.prompt)
         return (Batch(*parts) for parts in zip(*(f.chunk(count) for f in fields), strict=True))
 
 
@@ -95,15 +107,23 @@ class Base(ABC):
         """The input embedding of a word that is one token, fp32 [1, D], a copy."""
 
     @abstractmethod
+    def vocabulary(self) -> Mapping[str, int]:
+        """Every token of the tokenizer as its vocabulary writes it ("dog</w>"), with its id."""
+
+    @abstractmethod
+    def token_count(self, text: str) -> int:
+        """How many tokens a text is, without those for start and end."""
+
+    @abstractmethod
     def check_token(self, token: str) -> None:
         """Raise SettingsError if ``token`` cannot become a new word of this model."""
 
     @abstractmethod
     def condition(self, prompts: Sequence[str], tokens: Mapping[str, Tensor]) -> Tensor:
-        """Encode prompts to [B, L, D], reading ``tokens`` (new word -> fp32 [1, D]) as given.
+        """Encode prompts to [B, L, D], reading ``tokens`` (new word -> fp32 [V, D]) as given.
 
-        Gradients flow to the given embeddings. Raises SettingsError where a prompt is so long that
-        a new word would be cut off.
+        A word of several vectors takes as many places. Gradients flow to the given embeddings.
+        Raises SettingsError where a prompt is so long that a new word would be cut off.
         """
 
     @abstractmethod
@@ -115,20 +135,37 @@ class Base(ABC):
         """A trainable part by name: "denoiser" or "text"."""
 
     @abstractmethod
+    def cross_attention(self) -> Sequence[str]:
+        """The denoiser's matrices that make keys and values of a prompt, by parameter name."""
+
+    @abstractmethod
+    def attention_layers(self, part: str, *, gates: bool = False) -> Sequence[str]:
+        """The names that a part's linear layers of attention end with, as PEFT selects them.
+
+        ``gates``: with those of the gated feed-forward layers (GEGLU), where it has any.
+        """
+
+    @abstractmethod
     def original(self, part: str) -> Callable[[str], Tensor]:
         """A reader of a part's untouched tensors by parameter name, from the files on disk."""
 
 
-def denoising_loss(base: Base, photos: Posterior, batch: Batch, condition: Tensor) -> Tensor:
+def denoising_loss(
+    base: Base, photos: Posterior, batch: Batch, condition: Tensor, mask: Tensor | None = None
+) -> Tensor:
     """Mean squared error of the denoiser's answer, one number a sample: fp32 [B].
 
-    ``condition``: [1, L, D] or [B, L, D]. (Rombach et al. 2022, eq. 2; the mean over elements.)
+    ``condition``: [1, L, D] or [B, L, D]. ``mask``: fp32 [B, 1, h, w] of zeros and ones, the places
+    that count. (Rombach et al. 2022, eq. 2; the mean over elements.)
     """
     clean = photos.sample(batch.photo, batch.encoding)
     noisy = base.process.add(clean, batch.noise, batch.timestep)
     goal = base.process.goal(clean, batch.noise, batch.timestep)
     answer = base.denoise(noisy, batch.timestep, condition.expand(len(clean), -1, -1))
-    return (answer - goal).square().mean(dim=(1, 2, 3))
+    error = (answer - goal).square()
+    if mask is None:
+        return error.mean(dim=(1, 2, 3))
+    return (error * mask).mean(dim=(1, 2, 3)) / mask.mean(dim=(1, 2, 3))
 
 
 class Session(AbstractContextManager["Session"]):
@@ -140,25 +177,50 @@ class Session(AbstractContextManager["Session"]):
     def __init__(self, base: Base) -> None:
         self.base = base
         self.tokens: dict[str, Tensor] = {}
+        self._steer: Steer | None = None
         self._touched: set[str] = set()
+        self._undo = ExitStack()
 
-    def token(self, token: str, initial_word: str) -> Tensor:
-        """Add a new word that starts as another one; a leaf fp32 [1, D] that can be trained."""
+    def token(self, token: str, initial: str | Tensor) -> Tensor:
+        """Add a new word that starts as another one, or as given vectors [V, D].
+
+        Returns the leaf fp32 [V, D] that can be trained.
+        """
         self.base.check_token(token)
-        vector = self.base.word(initial_word).to(self.base.device).requires_grad_()
+        start = self.base.word(initial) if isinstance(initial, str) else initial.detach().clone()
+        vector = start.float().to(self.base.device).requires_grad_()
         self.tokens[token] = vector
         return vector
 
-    def tune(self, part: str) -> dict[str, nn.Parameter]:
-        """Make all weights of a part trainable, fp32; keyed "part.parameter"."""
+    def tune(self, part: str, only: Iterable[str] | None = None) -> dict[str, nn.Parameter]:
+        """Make weights of a part trainable, fp32: all, or the named; keyed "part.parameter"."""
         module = self.base.part(part)
         self._touched.add(part)
-        module.requires_grad_(True)
-        return {f"{part}.{name}": parameter for name, parameter in module.named_parameters()}
+        wanted = None if only is None else set(only)
+        chosen = {
+            name: parameter
+            for name, parameter in module.named_parameters()
+            if wanted is None or name in wanted
+        }
+        for parameter in chosen.values():
+            parameter.requires_grad_(True)
+        return {f"{part}.{name}": parameter for name, parameter in chosen.items()}
 
-    def change(self, names: Iterable[str]) -> dict[str, Change]:
+    def lend(self, undo: AbstractContextManager[object]) -> None:
+        """Enter a change of the base's modules that is to be undone when the base is given back."""
+        self._undo.enter_context(undo)
+
+    def originals(self, names: Iterable[str]) -> dict[str, Tensor]:
+        """The base's own values of the named weights, copies on its device."""
+        found: dict[str, Tensor] = {}
+        for name in names:
+            part, _, parameter = name.partition(".")
+            found[name] = self.base.original(part)(parameter).to(self.base.device)
+        return found
+
+    def change(self, names: Iterable[str]) -> dict[str, Change | LowRank]:
         """The rounded change of the named weights from the base's files: 2 bytes a number."""
-        changes: dict[str, Change] = {}
+        changes: dict[str, Change | LowRank] = {}
         for name in names:
             part, _, parameter = name.partition(".")
             tuned = self.base.part(part).get_parameter(parameter)
@@ -172,6 +234,7 @@ class Session(AbstractContextManager["Session"]):
         """
         self._restore()
         self.tokens = {token: vector.to(self.base.device) for token, vector in delta.tokens.items()}
+        self._steer = delta.steer
         for token in self.tokens:
             self.base.check_token(token)
         for name, change in delta.weights.items():
@@ -179,14 +242,21 @@ class Session(AbstractContextManager["Session"]):
             weight = self._weight(part, parameter, change)
             self._touched.add(part)
             with torch.no_grad():
-                original = self.base.original(part)(parameter).float()
-                weight.copy_(original + change.expand())
+                weight.copy_(change.applied(self.base.original(part)(parameter)))
 
     def condition(self, prompts: Sequence[str]) -> Tensor:
-        """Encode prompts [B, L, D] with the words this session has added."""
-        return self.base.condition(prompts, self.tokens)
+        """Encode prompts [B, L, D] with what this session has added: words, or a steering."""
+        steer = self._steer
+        if steer is None:
+            return self.base.condition(prompts, self.tokens)
+        marked = [steer.word in prompt for prompt in prompts]
+        plain = [" ".join(prompt.replace(steer.word, " ").split()) for prompt in prompts]
+        encoded = self.base.condition(plain, self.tokens)
+        return torch.stack(
+            [steer.steer(row) if mark else row for row, mark in zip(encoded, marked, strict=True)]
+        )
 
-    def _weight(self, part: str, parameter: str, change: Change) -> nn.Parameter:
+    def _weight(self, part: str, parameter: str, change: Change | LowRank) -> nn.Parameter:
         try:
             weight = self.base.part(part).get_parameter(parameter)
         except (AttributeError, SettingsError) as error:
@@ -194,15 +264,16 @@ class Session(AbstractContextManager["Session"]):
                 f"The subject changes {part}.{parameter}, which the base "
                 f"{self.base.identity.name!r} does not have. Use the base it was trained on."
             ) from error
-        if weight.shape != change.values.shape:
+        if not change.fits(weight.shape):
             raise ArtifactError(
-                f"The subject's {part}.{parameter} has shape {tuple(change.values.shape)}, the "
-                f"base {self.base.identity.name!r} has {tuple(weight.shape)}. Use the base it was "
+                f"The subject's {part}.{parameter} has shape {change.shape}, the base "
+                f"{self.base.identity.name!r} has {tuple(weight.shape)}. Use the base it was "
                 "trained on."
             )
         return weight
 
     def _restore(self) -> None:
+        self._undo.close()
         for part in self._touched:
             module = self.base.part(part)
             original = self.base.original(part)
@@ -213,6 +284,7 @@ class Session(AbstractContextManager["Session"]):
             module.zero_grad(set_to_none=True)
         self._touched.clear()
         self.tokens = {}
+        self._steer = None
 
     def __exit__(
         self,

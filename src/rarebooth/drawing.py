@@ -38,25 +38,25 @@ def generate(
 
     Every batch is saved as soon as it is drawn, and no picture replaces one that differs from it.
 
-    ``{}`` in a prompt becomes the subject's phrase. ``drawing``: sampler, sampler_steps, guidance,
-    where they should differ from the base's preset. ``notice`` is told of prompts that do not name
-    the subject. ``base``: where the base lies, if it was a folder when the subject was trained.
+    ``{}`` in a prompt becomes the subject's phrase; of several subjects, ``{1}`` the first's and
+    ``{2}`` the second's. ``drawing``: sampler, sampler_steps, guidance, where they should differ
+    from the base's preset. ``notice`` is told of prompts that do not name the subject. ``base``:
+    where the base lies, if it was a folder when the subject was trained.
+
+    Raises SettingsError for a number in a prompt that no subject has, and for what cannot be drawn.
     """
     check_seed(seed, count)
     learnt = artifact.load(subject_file(run_or_file, checkpoint))
+    filled = [fill(template, *learnt.delta.phrases) for template in templates]
     name = base or learnt.header.base.name
     draw = _draw_settings(name, drawing or {})
     opened = open_base(
         name, device=device, precision=precision, resolution=learnt.header.size, notice=notice
     )
     artifact.require_base(learnt, opened.identity)
-    phrase = learnt.delta.phrases[0]
-    filled = [fill(template, phrase) for template in templates]
     for prompt in filled:
-        if not any(token in prompt for token in learnt.delta.tokens):
-            notice(
-                f"{prompt!r} does not name the subject; write {{}} where {phrase!r} should stand."
-            )
+        if not learnt.delta.called_by(prompt):
+            notice(f"{prompt!r} does not name the subject; {_advice(learnt.delta.phrases)}.")
     jobs = [(prompt, seed + index) for prompt in filled for index in range(count)]
     paths: list[Path] = []
     with Session(opened) as session:
@@ -73,6 +73,13 @@ def generate(
             save_png(path, Image.fromarray(picture), text)
             paths.append(path)
     return paths
+
+
+def _advice(phrases: Sequence[str]) -> str:
+    if len(phrases) == 1:
+        return f"write {{}} where {phrases[0]!r} should stand"
+    places = (f"{{{number}}} for {phrase!r}" for number, phrase in enumerate(phrases, start=1))
+    return f"write {', '.join(places)}"
 
 
 def _draw_settings(base: str, given: Mapping[str, Any]) -> DrawSettings:

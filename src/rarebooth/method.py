@@ -6,7 +6,7 @@ from collections.abc import Generator, Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from typing import Any, ClassVar, TypeVar
 
-from rarebooth.base import Session
+from rarebooth.base import Base, Session
 from rarebooth.delta import Delta
 from rarebooth.errors import SettingsError
 from rarebooth.run import Run, Step
@@ -17,32 +17,43 @@ T = TypeVar("T")
 
 
 def setting(
-    default: T, meaning: str, *, source: str, least: float | None = None, above: float | None = None
+    default: T,
+    meaning: str,
+    *,
+    source: str,
+    least: float | None = None,
+    above: float | None = None,
+    where: Mapping[str, Any] | None = None,
 ) -> T:
     """A method's setting: its default, what it means, where the default comes from, its range.
 
-    ``least``: the smallest value allowed. ``above``: a value it must exceed.
+    ``least``: the smallest value allowed. ``above``: a value it must exceed. ``where``: values of
+    other settings without which it has no effect.
     """
     details = {"meaning": meaning, "source": source, "least": least, "above": above}
-    return field(default=default, metadata=details)
+    return field(default=default, metadata={**details, "where": where or {}})
 
 
 @dataclass(frozen=True, kw_only=True)
 class Method(ABC):
     """What every method declares: a name, a paper, what it changes, and how it learns.
 
-    Four settings mean the same in every method that has them: ``token`` is the new word before the
-    noun, ``prompt`` the training prompt with ``{}`` for the subject, ``<stage>_steps`` the updates
-    of a stage, and ``steps`` those of the last one.
+    Some settings mean the same in every method that has them. The word before the noun is
+    ``token`` where it is new, ``identifier`` where the base knows it, and ``mark`` where it is
+    never encoded; ``prompt`` is the training prompt with ``{}`` for the subject. ``<stage>_steps``
+    and ``<stage>_batch`` are the updates of a stage and its photos an update, ``steps``, ``batch``
+    and ``accumulate`` those of the last one; ``prior``: whether ``class_images`` are trained on.
     """
 
     name: ClassVar[str]
     paper: ClassVar[str]
     summary: ClassVar[str]
     changes: ClassVar[frozenset[str]]
-    """The parts of a Delta it fills: "token" and names of the base's parts."""
+    """The parts of a Delta it fills: "token", "steer" and names of the base's parts."""
     stages: ClassVar[tuple[str, ...]]
     """The names of its training stages, in order."""
+    several: ClassVar[bool] = False
+    """Whether it learns several subjects in one model."""
 
     @abstractmethod
     def fit(
@@ -51,9 +62,25 @@ class Method(ABC):
         """Learn the subjects on a borrowed base; yields every step, returns what was learnt."""
 
     @property
+    def trains(self) -> frozenset[str]:
+        """The parts of ``changes`` that it fills with these settings."""
+        return self.changes
+
+    def trained(self, base: Base) -> int:
+        """How many numbers of the base's weights it trains."""
+        parts = self.trains - {"token", "steer"}
+        return sum(weight.numel() for part in parts for weight in base.part(part).parameters())
+
+    @property
     def new_word(self) -> str | None:
         """The word that is learnt, to stand before the noun; None where the method has none."""
         return getattr(self, "token", None)
+
+    def phrases(self, nouns: Sequence[str]) -> tuple[str, ...]:
+        """What the subjects of these nouns are called in a prompt."""
+        names = ("token", "identifier", "mark")
+        word = next((getattr(self, name) for name in names if hasattr(self, name)), "")
+        return tuple(f"{word} {noun}".lstrip() for noun in nouns)
 
     def lengths(self) -> Mapping[str, int | None]:
         """Updates of every stage, in order; None for a stage whose settings do not say."""

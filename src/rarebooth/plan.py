@@ -2,8 +2,9 @@
 
 import json
 import shutil
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
@@ -11,8 +12,10 @@ from rarebooth import costs, defaults, hub
 from rarebooth.base import Base
 from rarebooth.bases import open_base
 from rarebooth.bases.device import pick_device, pick_precision
+from rarebooth.class_images import folder_digest
 from rarebooth.errors import ResourceError, SettingsError
 from rarebooth.folder import STAGE_NAMES, RunFolder
+from rarebooth.method import Method
 from rarebooth.methods import find as find_method
 from rarebooth.photos import is_miniature
 from rarebooth.run import Step
@@ -39,15 +42,16 @@ FREE_TO_CHANGE = frozenset({"device", "previews", "save_state_every"})
 class Draft:
     """A training whose photos and settings are checked, and whose base was not opened.
 
-    ``subject``: read at one pixel, for its names. ``base_asked``: the base as it was asked for, a
-    path where it is a folder; like ``photos_at`` never written down.
+    ``subjects``: read at one pixel, for their names. ``base_asked``: the base as it was asked for,
+    a path where it is a folder; like ``photos_at`` and ``class_photos_at`` never written down.
     """
 
-    subject: Subject
+    subjects: tuple[Subject, ...]
     settings: Resolved
     folder: RunFolder
     base_asked: str
-    photos_at: Path
+    photos_at: tuple[Path, ...]
+    class_photos_at: Path | None
 
     @property
     def lengths(self) -> Mapping[str, int | None]:
@@ -92,23 +96,44 @@ class Draft:
         )
         if self.settings.method.new_word is not None:
             base.check_token(self.settings.method.new_word)
-        subject = read_folder(self.photos_at, train.noun, base.size)
-        earlier = _earlier(self.folder, self.settings, base, subject)
-        return Plan(
-            subject, self.settings, self.folder, self.base_asked, self.photos_at, base, earlier
+        subjects = tuple(
+            read_folder(folder, subject.noun, base.size)
+            for folder, subject in zip(self.photos_at, self.subjects, strict=True)
         )
+        job = Plan(
+            subjects,
+            self.settings,
+            self.folder,
+            self.base_asked,
+            self.photos_at,
+            self.class_photos_at,
+            base,
+            earlier=None,
+        )
+        return replace(job, earlier=_earlier(job))
 
 
 @dataclass(frozen=True)
 class Plan(Draft):
     """A training that has been checked from end to end and has not begun.
 
-    ``subject``: read at the base's size. ``earlier``: the content of ``run.json`` if the folder
+    ``subjects``: read at the base's size. ``earlier``: the content of ``run.json`` if the folder
     holds the same run, begun or finished.
     """
 
     base: Base
     earlier: Mapping[str, Any] | None
+
+    @property
+    def photos_digest(self) -> str:
+        """SHA-256, in hex, of all photos as they are cropped."""
+        digests = [subject.digest for subject in self.subjects]
+        return digests[0] if len(digests) == 1 else sha256("\n".join(digests).encode()).hexdigest()
+
+    @property
+    def class_photos_digest(self) -> str | None:
+        """SHA-256, in hex, of the real pictures of the class, where a folder of them is given."""
+        return None if self.class_photos_at is None else folder_digest(self.class_photos_at)
 
     @property
     def finished(self) -> bool:
@@ -150,31 +175,34 @@ class Plan(Draft):
 
     @property
     def _trained(self) -> int:
-        parts = self.settings.method.changes - {"token"}
-        return sum(tensor.numel() for part in parts for tensor in self.base.part(part).parameters())
+        return self.settings.method.trained(self.base)
 
 
 def draft(
-    photos: Path,
+    photos: Path | Sequence[Path],
     flags: Mapping[str, Any],
     *,
     out: Path | None = None,
+    class_photos: Path | None = None,
     environment: Mapping[str, Any] | None = None,
     file: Mapping[str, Any] | None = None,
 ) -> Draft:
     """Check photos, settings and folder without a base; nothing is written or downloaded.
 
-    ``flags``, ``environment`` and ``file`` are settings by name, in falling rank (see
-    ``settings``). Raises the RareboothError that says what is wrong; photos are judged first.
+    ``photos``: a folder, or one for each of several subjects. ``class_photos``: a folder of real
+    pictures of the class, for methods that train on some, in place of drawn ones. ``flags``,
+    ``environment`` and ``file`` are settings by name, in falling rank (see ``settings``). Raises
+    the RareboothError that says what is wrong; photos are judged first.
     """
+    folders = (photos,) if isinstance(photos, Path) else tuple(photos)
     layers = {"flag": flags, "environment": environment or {}, "file": file or {}}
     given: dict[str, Any] = {}
     for layer in reversed(layers.values()):
         given |= {key: value for key, value in layer.items() if value is not None}
     kind = find_method(str(given.get("method") or defaults.METHOD))
     # The noun is judged with the other settings; until then any will do.
-    subject = read_folder(photos, "subject", SMALLEST)
-    asked = str(given.get("base") or _base_of_miniature(photos, subject))
+    subjects = [read_folder(folder, "subject", SMALLEST) for folder in folders]
+    asked = str(given.get("base") or _base_of_miniature(folders, subjects))
     named = {"method": kind.name, "base": hub.name_of(asked)}
     settings = resolve(
         kind, {**flags, **named}, layers["environment"], layers["file"], preset_for(asked)
@@ -185,20 +213,30 @@ def draft(
     }
     settings = replace(settings, origin={**settings.origin, **origin})
     train = settings.train
-    noun = checked_noun(train.noun)
-    settings.method.check_noun(noun)
+    nouns = _nouns(train.noun, len(folders), settings.method)
+    if class_photos is not None and not getattr(settings.method, "prior", False):
+        raise SettingsError(
+            f"A folder of class photos was named, and {kind.name} trains on none here. Leave it "
+            "out, or use a method with prior preservation and --prior true."
+        )
     # Before the base, which may be a download of gigabytes.
     pick_precision(train.precision, pick_device(train.device))
-    folder = RunFolder(out or Path("runs") / f"{photos.resolve().name}-{kind.name}")
-    _require_outside(folder.path, photos)
-    return Draft(replace(subject, noun=noun), settings, folder, asked, photos)
+    name = "+".join(folder.resolve().name for folder in folders)
+    folder = RunFolder(out or Path("runs") / f"{name}-{kind.name}")
+    for each in folders:
+        _require_outside(folder.path, each)
+    named_subjects = tuple(
+        replace(subject, noun=noun) for subject, noun in zip(subjects, nouns, strict=True)
+    )
+    return Draft(named_subjects, settings, folder, asked, folders, class_photos)
 
 
 def plan(
-    photos: Path,
+    photos: Path | Sequence[Path],
     flags: Mapping[str, Any],
     *,
     out: Path | None = None,
+    class_photos: Path | None = None,
     environment: Mapping[str, Any] | None = None,
     file: Mapping[str, Any] | None = None,
     notice: Callable[[str], None] = lambda _: None,
@@ -208,15 +246,41 @@ def plan(
     Arguments and errors are those of ``draft``, and what ``open_base`` raises; ResourceError where
     the disk is too small.
     """
-    job = draft(photos, flags, out=out, environment=environment, file=file).open(notice)
+    asked = draft(
+        photos, flags, out=out, class_photos=class_photos, environment=environment, file=file
+    )
+    job = asked.open(notice)
     if not job.finished:
         job.require_room()
     return job
 
 
-def _base_of_miniature(photos: Path, subject: Subject) -> str:
+def _nouns(text: str, count: int, method: Method) -> list[str]:
+    """One class noun for each folder of photos; SettingsError where they do not fit."""
+    nouns = [checked_noun(noun) for noun in text.split(",")]
+    if count > 1 and not method.several:
+        raise SettingsError(
+            f"{count} folders of photos were named, and {method.name} learns one subject at a "
+            "time. Train them one by one, or use --method custom-diffusion."
+        )
+    if len(nouns) != count:
+        raise SettingsError(
+            f"{count} folders of photos were named and {len(nouns)} nouns: {', '.join(nouns)}. "
+            'Give one noun a folder, in their order, as in --noun "dog, cat".'
+        )
+    for noun in nouns:
+        method.check_noun(noun)
+    return nouns
+
+
+def _base_of_miniature(folders: Sequence[Path], subjects: Sequence[Subject]) -> str:
     """The embedded base for photos that the miniature world rendered; SettingsError otherwise."""
-    if all(is_miniature(photos / photo.name) for photo in subject.photos):
+    photos = [
+        folder / photo.name
+        for folder, subject in zip(folders, subjects, strict=True)
+        for photo in subject.photos
+    ]
+    if all(is_miniature(photo) for photo in photos):
         return defaults.EMBEDDED
     raise SettingsError(
         "No base model was named, and these are photos of the real world. Use --base sd21: Stable "
@@ -240,19 +304,24 @@ def _require_outside(out: Path, photos: Path) -> None:
         )
 
 
-def _earlier(
-    folder: RunFolder, settings: Resolved, base: Base, subject: Subject
-) -> dict[str, Any] | None:
-    """The record of the same run in this folder; SettingsError where it is of another one."""
+def _earlier(job: Plan) -> dict[str, Any] | None:
+    """The record of the same run in its folder; SettingsError where it is of another one."""
+    folder = job.folder
     earlier = folder.read()
     if earlier is None:
         return None
-    now = {**settings.as_record(), "base_digest": base.identity.digest, "photos": subject.digest}
+    now = {
+        **job.settings.as_record(),
+        "base_digest": job.base.identity.digest,
+        "photos": job.photos_digest,
+        "class_photos": job.class_photos_digest,
+    }
     try:
         before = {
             **earlier["settings"],
             "base_digest": earlier["base"]["digest"],
             "photos": earlier["photos"]["digest"],
+            "class_photos": earlier["class_photos"],
         }
         finished = earlier["status"] == "finished"
         dict(earlier["seconds"])

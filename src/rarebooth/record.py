@@ -35,7 +35,7 @@ class RunRecord:
     @staticmethod
     def begin(job: Plan) -> "RunRecord":
         """Write the record of a run that is about to start or to continue."""
-        subject, base = job.subject, job.base
+        base = job.base
         # Read again: the same plan may have been trained from before, and been interrupted.
         earlier = job.folder.read() or {}
         content: dict[str, Any] = {
@@ -50,11 +50,16 @@ class RunRecord:
                 "digest": base.identity.digest,
             },
             "photos": {
-                "digest": subject.digest,
-                "used": [photo.name for photo in subject.photos],
-                "refused": {refusal.name: refusal.reason for refusal in subject.refused},
-                "skipped": list(subject.skipped),
+                "digest": job.photos_digest,
+                "used": [photo.name for each in job.subjects for photo in each.photos],
+                "refused": {
+                    refusal.name: refusal.reason
+                    for each in job.subjects
+                    for refusal in each.refused
+                },
+                "skipped": [name for each in job.subjects for name in each.skipped],
             },
+            "class_photos": job.class_photos_digest,
             "device": str(base.device),
             "versions": {
                 "python": platform.python_version(),
@@ -109,6 +114,8 @@ class RunRecord:
         """What went wrong, for a record that travels and must not tell whose machine it was."""
         message = str(error)
         # These by themselves first: a path with spaces has no end that could be seen.
-        for path in (self.job.folder.path, self.job.photos_at, Path(self.job.base_asked)):
+        known = (self.job.folder.path, *self.job.photos_at, Path(self.job.base_asked))
+        classes = self.job.class_photos_at
+        for path in known if classes is None else (*known, classes):
             message = message.replace(str(path.absolute()), "...")
         return f"{type(error).__name__}: {_PATH.sub('...', message)}".removesuffix(": ")

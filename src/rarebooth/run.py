@@ -17,6 +17,7 @@ import torch
 from torch import Tensor
 
 from rarebooth.base import Base, Batch
+from rarebooth.class_images import Drawn, Source
 from rarebooth.delta import Delta
 from rarebooth.errors import DivergedError
 from rarebooth.process import sent
@@ -27,10 +28,12 @@ GPU_CHECK_EVERY = 10
 
 @dataclass(frozen=True, kw_only=True)
 class Recipe:
-    """How a stage is optimised: AdamW at a constant learning rate (Loshchilov and Hutter 2019).
+    """How a stage is optimised: by AdamW (Loshchilov and Hutter 2019), mostly at a constant rate.
 
     ``clip``: the largest global gradient norm, or None. ``accumulate``: the batch is worked off in
-    this many pieces, with the same result.
+    this many pieces, with the same result. ``falling``: the learning rate falls linearly to 0.
+    ``rates``: learning rates of single parts, by the name
+    before a weight's first point; ``lr`` is everyone else's.
     """
 
     lr: float
@@ -40,6 +43,8 @@ class Recipe:
     betas: tuple[float, float] = (0.9, 0.999)
     eps: float = 1e-8
     accumulate: int = 1
+    falling: bool = False
+    rates: Mapping[str, float] = field(default_factory=dict[str, float])
 
 
 @dataclass(frozen=True)
@@ -84,32 +89,35 @@ def generator_for(seed: int, *position: str | int) -> torch.Generator:
     return torch.Generator().manual_seed(number & (2**63 - 1))
 
 
-def draw_batch(base: Base, photos: int, count: int) -> Callable[[torch.Generator], Batch]:
+def draw_batch(
+    base: Base, photos: int, count: int, *, prompts: int = 1, timesteps: int | None = None
+) -> Callable[[torch.Generator], Batch]:
     """A drawer of batches: photos with replacement, timesteps uniform, noise normal.
 
-    Everything is drawn on the CPU, so that every device sees the same numbers.
+    ``prompts``: how many there are to choose from, uniformly. ``timesteps``: only the first so
+    many. Everything is drawn on the CPU, so that every device sees the same numbers.
     """
+    last = timesteps or base.process.timesteps
 
     def draw(rng: torch.Generator) -> Batch:
         shape = (count, *base.latent_shape)
-        return Batch(
-            photo=sent(torch.randint(photos, (count,), generator=rng), base.device),
-            timestep=sent(
-                torch.randint(base.process.timesteps, (count,), generator=rng), base.device
-            ),
-            noise=sent(torch.randn(shape, generator=rng), base.device),
-            encoding=sent(torch.randn(shape, generator=rng), base.device),
-        )
+        photo = torch.randint(photos, (count,), generator=rng)
+        timestep = torch.randint(last, (count,), generator=rng)
+        noise, encoding = (torch.randn(shape, generator=rng) for _ in range(2))
+        prompt = torch.randint(prompts, (count,), generator=rng)
+        drawn = (photo, timestep, noise, encoding, prompt)
+        return Batch(*(sent(each, base.device) for each in drawn))
 
     return draw
 
 
 @dataclass
 class Run:
-    """A training run: its seed, and the state it continues from, if any."""
+    """A training run: its seed, the state it continues from, if any, and who draws class images."""
 
     seed: int
     resume: State | None = None
+    class_images: Source = field(default_factory=Drawn)
     finished: dict[str, Mapping[str, Tensor]] = field(
         init=False, default_factory=dict[str, Mapping[str, Tensor]]
     )
@@ -122,11 +130,13 @@ class Run:
         draw: Callable[[torch.Generator], Batch],
         loss: Callable[[Batch], Tensor],
         snapshot: Callable[[], Delta],
+        after: Callable[[], None] = lambda: None,
     ) -> Generator[Step, None, None]:
         """Optimise ``weights`` for ``recipe.steps`` updates, yielding after each.
 
         ``draw`` must take all its randomness from the generator it is given; ``loss`` returns one
-        number a sample, [B]. Raises DivergedError when the loss or its gradient is no longer
+        number a sample, [B]; ``after`` may correct the weights after each update, from nothing but
+        themselves. Raises DivergedError when the loss or its gradient is no longer
         finite: on a CPU before the update, on a GPU up to ``GPU_CHECK_EVERY`` steps later, but
         always before a snapshot or a state could hold it.
         """
@@ -135,7 +145,7 @@ class Run:
             self._finish(stage, weights)
             return
         optimiser = torch.optim.AdamW(
-            list(weights.values()),
+            _groups(weights, recipe),
             lr=recipe.lr,
             betas=recipe.betas,
             eps=recipe.eps,
@@ -169,8 +179,13 @@ class Run:
                 or done == recipe.steps
             ):
                 watch.look()
+            if recipe.falling:
+                for group in optimiser.param_groups:
+                    group["lr"] = group["peak"] * (1 - (done - 1) / recipe.steps)
             optimiser.step()
             optimiser.zero_grad(set_to_none=True)
+            with torch.no_grad():
+                after()
 
             def state(done: int = done) -> State:
                 watch.look()
@@ -185,6 +200,15 @@ class Run:
         for tensor in weights.values():
             tensor.requires_grad_(False)
         self.finished[stage] = weights
+
+
+def _groups(weights: Mapping[str, Tensor], recipe: Recipe) -> list[dict[str, Any]]:
+    """The optimiser's groups: one a learning rate."""
+    groups: dict[float, list[Tensor]] = {}
+    for name, tensor in weights.items():
+        lr = recipe.rates.get(name.partition(".")[0], recipe.lr)
+        groups.setdefault(lr, []).append(tensor)
+    return [{"params": tensors, "lr": lr, "peak": lr} for lr, tensors in groups.items()]
 
 
 def _backward(loss: Callable[[Batch], Tensor], batch: Batch, pieces: int) -> Tensor:

@@ -18,8 +18,8 @@ from rarebooth.errors import SettingsError
 from rarebooth.method import Method
 
 ENVIRONMENT = "RAREBOOTH_"
-ENVIRONMENT_FOR_TESTS = frozenset({"dreambench", "clip_bpe"})
-"""Names behind the prefix that are not settings: they tell the tests where real data lies."""
+ENVIRONMENT_ELSEWHERE = frozenset({"cache", "dreambench", "clip_bpe"})
+"""Names behind the prefix that are no settings of a run: where class images and test data lie."""
 
 LARGEST_SEED = 2**62
 """Leaves room, in the 64 bits of a generator's seed, for the seeds that are counted on from it."""
@@ -27,7 +27,10 @@ LARGEST_SEED = 2**62
 
 @dataclass(frozen=True, kw_only=True)
 class TrainSettings:
-    """Everything about a run but its photos and its method's own settings."""
+    """Everything about a run but its photos and its method's own settings.
+
+    ``noun``: the class noun, or those of several subjects in their folders' order: "dog, cat".
+    """
 
     noun: str
     base: str
@@ -122,7 +125,7 @@ def from_environment(environment: Mapping[str, str]) -> dict[str, str]:
         for key, value in environment.items()
         if key.startswith(ENVIRONMENT)
     }
-    return {key: value for key, value in named.items() if key not in ENVIRONMENT_FOR_TESTS}
+    return {key: value for key, value in named.items() if key not in ENVIRONMENT_ELSEWHERE}
 
 
 def resolve(

@@ -4,6 +4,7 @@ import hashlib
 import math
 import re
 import unicodedata
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -158,14 +159,14 @@ def read_folder(folder: Path, noun: str, size: int) -> Subject:
     return Subject(noun, tuple(photos.values()), tuple(refused), tuple(skipped))
 
 
-def photo_sheet(subject: Subject) -> Image.Image:
+def photo_sheet(photos: Sequence[Photo]) -> Image.Image:
     """Exactly the crops the network sees, six to a row, on white.
 
     Each stands at its own size; below 128 pixels it is magnified by a whole number with hard
     edges, so that every pixel can still be told.
     """
-    squares = subject.images
-    count, size = squares.shape[:2]
+    squares = [photo.pixels for photo in photos]
+    count, size = len(squares), len(squares[0])
     cell = size * math.ceil(_SHEET_CELL / size)
     columns = min(count, _SHEET_ROW)
     step = cell + _SHEET_GAP

@@ -4,6 +4,7 @@ CLIP's tokenizer has two entries spelled "rare": the sub-word and the word. Only
 finds the word; looking the string up in the vocabulary finds the sub-word.
 """
 
+import re
 from typing import Any
 
 from rarebooth.errors import SettingsError
@@ -19,17 +20,37 @@ def canonical(prompt: str) -> str:
     return prompt
 
 
-def fill(template: str, phrase: str) -> str:
-    """Put the subject's phrase where a prompt says ``{}``, and tokens for their aliases."""
-    return canonical(template.replace("{}", phrase))
+def fill(template: str, *phrases: str) -> str:
+    """Put the subjects' phrases where a prompt says ``{}``, and tokens for their aliases.
+
+    ``{1}`` and ``{}`` stand for the first, ``{2}`` for the second.
+
+    Raises:
+        SettingsError: a number that no subject has.
+    """
+
+    def phrase(place: re.Match[str]) -> str:
+        number = int(place[1] or 1)
+        if not 1 <= number <= len(phrases):
+            known = ", ".join(f"{{{n}}} is {each!r}" for n, each in enumerate(phrases, start=1))
+            raise SettingsError(
+                f"The prompt {template!r} says {place[0]}, and no subject has that number: {known}."
+            )
+        return phrases[number - 1]
+
+    return canonical(re.sub(r"\{([0-9]*)\}", phrase, template))
 
 
 def word_id(tokenizer: Any, word: str) -> int:  # noqa: ANN401  tokenizers share no typed parent
-    """The id of a word that is one token when written as text.
+    """The id of a word that is one token when written as text, or else of a piece of words.
 
-    Raises SettingsError if the word is several tokens: its embedding could not start a new token.
+    Custom Diffusion starts its word from such a piece: "ktn", which as text is two tokens of CLIP.
+
+    Raises SettingsError if it is several tokens: its embedding could not start a new token.
     """
     ids: list[int] = tokenizer.encode(word, add_special_tokens=False)
+    if len(ids) != 1 and word in tokenizer.get_vocab():
+        return int(tokenizer.convert_tokens_to_ids(word))
     if len(ids) != 1:
         raise SettingsError(
             f"The initial word {word!r} is {len(ids)} tokens in this base's vocabulary; it must be "

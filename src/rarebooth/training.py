@@ -1,6 +1,7 @@
 """Training as a job on disk: photos in, a run folder out, continued where it was interrupted."""
 
 import math
+import os
 import shutil
 from collections.abc import Callable, Generator
 from contextlib import closing
@@ -14,6 +15,8 @@ from torch import Tensor
 from rarebooth import artifact, prompts, sample, store
 from rarebooth.artifact import Header
 from rarebooth.base import Session
+from rarebooth.class_images import Cached, Drawing, Folder, Source, cache_folder
+from rarebooth.delta import Delta
 from rarebooth.errors import RareboothError, ResourceError, SettingsError
 from rarebooth.folder import STAGE_NAMES, RunFolder
 from rarebooth.pictures import drawing_text, picture_text, save_png
@@ -56,9 +59,16 @@ class Progress:
 
 
 def train(
-    job: Plan, *, stop: Callable[[], bool] = lambda: False
+    job: Plan,
+    *,
+    stop: Callable[[], bool] = lambda: False,
+    drawn: Callable[[int, int], None] = lambda _, __: None,
+    notice: Callable[[str], None] = lambda _: None,
 ) -> Generator[Progress, None, RunFolder]:
     """Train, writing checkpoints and state as it goes; yields every step, then the sheet.
+
+    ``drawn`` is told how many class images are ready, and of how many, for methods that need some;
+    ``notice`` what a person should know of real ones.
 
     A folder with an interrupted run is continued, bit for bit on a CPU; a finished one is left
     alone. When ``stop`` answers True after a step, the state is saved and Interrupted raised.
@@ -71,7 +81,7 @@ def train(
         job.folder.sweep()
         record = RunRecord.begin(job)
         try:
-            yield from _train(job, record, stop)
+            yield from _train(job, record, stop, _class_images(job, stop, drawn, notice))
         except BaseException as error:
             failure = error if isinstance(error, Exception) else None  # else Ctrl-C, or closed
             try:
@@ -86,12 +96,32 @@ def train(
     return job.folder
 
 
+def _class_images(
+    job: Plan,
+    stop: Callable[[], bool],
+    drawn: Callable[[int, int], None],
+    notice: Callable[[str], None],
+) -> Source:
+    def progress(done: int, total: int) -> None:
+        drawn(done, total)
+        if stop():
+            raise Interrupted(
+                f"Stopped after {done} of {total} class images, which are kept. The same command "
+                "continues."
+            )
+
+    if job.class_photos_at is not None:
+        return Folder(folder=job.class_photos_at, progress=progress, notice=notice)
+    drawing = Drawing(**job.settings.preset.draw.options)
+    return Cached(folder=cache_folder(os.environ), drawing=drawing, progress=progress)
+
+
 def _train(
-    job: Plan, record: RunRecord, stop: Callable[[], bool]
+    job: Plan, record: RunRecord, stop: Callable[[], bool], class_images: Source
 ) -> Generator[Progress, None, None]:
     recommended = record.recommended
     if recommended is None:
-        recommended = yield from _take_steps(job, record, stop)
+        recommended = yield from _take_steps(job, record, stop, class_images)
     job.folder.discard_state()
     with store.writing(job.folder.subject) as beside:
         shutil.copyfile(job.folder.checkpoint(recommended), beside)
@@ -102,14 +132,15 @@ def _train(
 
 
 def _take_steps(
-    job: Plan, record: RunRecord, stop: Callable[[], bool]
+    job: Plan, record: RunRecord, stop: Callable[[], bool], class_images: Source
 ) -> Generator[Progress, None, str]:
     """The steps that are missing; returns the checkpoint to recommend.
 
     What optimising took of memory is given back when it ends.
     """
     folder, method, settings = job.folder, job.settings.method, job.settings.train
-    save_png(folder.photos, photo_sheet(job.subject), {"photos": job.subject.digest[:16]})
+    sheet = photo_sheet([photo for each in job.subjects for photo in each.photos])
+    save_png(folder.photos, sheet, {"photos": job.photos_digest[:16]})
     state, damaged = store.load_state(folder.state)
     record.resumed(state, damaged)
     folder.cut_steps(method.stages, state.stage if state else None, state.done if state else 0)
@@ -117,7 +148,9 @@ def _take_steps(
     with (
         Session(job.base) as session,
         StepLog(folder.steps) as log,
-        closing(method.fit(session, [job.subject], Run(settings.seed, state))) as steps,
+        closing(
+            method.fit(session, job.subjects, Run(settings.seed, state, class_images))
+        ) as steps,
     ):
         for step in steps:
             record.book(step.stage)
@@ -169,20 +202,24 @@ def draw_sheet(job: Plan) -> None:
     folder, names = job.folder, job.folder.checkpoints()
     scenes = prompts.SHEET_SCENES
     seeds = [job.settings.train.seed + index for index in range(len(scenes))]
-    rows = [Row(f"photos of the {job.subject.noun}", job.subject.images[: len(scenes)])]
+    rows: list[Row] = []
     with Session(job.base) as session:
-        filled = [fill(scene, job.subject.noun) for scene in scenes]
-        rows.append(Row("the base model's answer", _draw(job, session, filled, seeds)))
-        for name in names:
-            phrase = _wear(session, folder, name)
-            filled = [fill(scene, phrase) for scene in scenes]
-            label = f"after {name.replace('-', ' ')}" if name in STAGE_NAMES else f"{name} steps"
-            rows.append(Row(label, _draw(job, session, filled, seeds)))
+        for number, subject in enumerate(job.subjects):
+            rows.append(Row(f"photos of the {subject.noun}", subject.images[: len(scenes)]))
+            filled = [fill(scene, subject.noun) for scene in scenes]
+            rows.append(Row("the base model's answer", _draw(job, session, filled, seeds)))
+            for name in names:
+                phrase = _wear(session, folder, name)[number]
+                filled = [fill(scene, phrase) for scene in scenes]
+                after = name.replace("-", " ")
+                label = f"after {after}" if name in STAGE_NAMES else f"{name} steps"
+                rows.append(Row(label, _draw(job, session, filled, seeds)))
+            session.wear(Delta(()))
     captions = [scene.removeprefix(f"{prompts.PLAIN} ") for scene in scenes]
     text = {
         "scenes": "; ".join(scenes),
         "seeds": ", ".join(str(seed) for seed in seeds),
-        "noun": job.subject.noun,
+        "noun": ", ".join(subject.noun for subject in job.subjects),
         "checkpoints": ", ".join(names),
         "subject": store.digest(folder.subject)[:16],
         **drawing_text(job.base.identity, job.base.size, job.settings.preset.draw),
@@ -190,11 +227,11 @@ def draw_sheet(job: Plan) -> None:
     save_png(folder.sheet, contact_sheet(rows, captions), text)
 
 
-def _wear(session: Session, folder: RunFolder, checkpoint: str) -> str:
-    """Put a checkpoint on; returns its phrase and keeps nothing else of the file in memory."""
+def _wear(session: Session, folder: RunFolder, checkpoint: str) -> tuple[str, ...]:
+    """Put a checkpoint on; returns its phrases and keeps nothing else of the file in memory."""
     learnt = artifact.load(folder.checkpoint(checkpoint)).delta
     session.wear(learnt)
-    return learnt.phrases[0]
+    return learnt.phrases
 
 
 def _draw(job: Plan, session: Session, filled: list[str], seeds: list[int]) -> np.ndarray:
@@ -208,7 +245,7 @@ def _header(job: Plan, checkpoint: str) -> Header:
         method=method.name,
         settings=method_settings(method),
         seed=job.settings.train.seed,
-        nouns=(job.subject.noun,),
+        nouns=tuple(subject.noun for subject in job.subjects),
         prompt=getattr(method, "prompt", prompts.PLAIN),
         size=job.base.size,
         checkpoint=checkpoint,

@@ -5,6 +5,7 @@ their names, and ``OTHER`` says what a setting of words can be changed to.
 """
 
 from dataclasses import fields, replace
+from functools import cache
 from itertools import pairwise
 
 import pytest
@@ -13,7 +14,8 @@ import torch
 from rarebooth import artifact, sample, store
 from rarebooth.artifact import Header
 from rarebooth.base import Session, denoising_loss
-from rarebooth.delta import Delta
+from rarebooth.class_images import Drawing, Drawn
+from rarebooth.delta import Change, Delta
 from rarebooth.errors import DivergedError, SettingsError
 from rarebooth.method import Method
 from rarebooth.methods import TABLE, find
@@ -22,13 +24,24 @@ from rarebooth.settings import method_settings
 from toy_base import toy_subject
 
 PARTS = ("denoiser", "text")
-OTHER = {"token": "(odd)", "initial_word": "red", "prompt": "a toy of {}"}
+NAMES = {"denoiser": "unet", "text": "text_encoder"}
+OTHER = {
+    "token": "(odd1)",
+    "initial_word": "red",
+    "prompt": "a toy of {}",
+    "class_prompt": "a toy of {}",
+    "identifier": "red",
+    "mark": "(that)",
+    "form": "noun",
+    "templates": "style",
+    "constraint": "l2",
+}
 SETTINGS = [(name, item.name) for name in TABLE for item in fields(find(name))]
 NUMBERS = [
     (name, item.name)
     for name in TABLE
     for item in fields(find(name))
-    if isinstance(item.default, int | float)
+    if isinstance(item.default, int | float) and not isinstance(item.default, bool)
 ]
 
 every_method = pytest.mark.parametrize("name", TABLE)
@@ -45,9 +58,13 @@ def small(name, **given):
         if item.name.endswith("steps"):
             chosen[item.name] = 3
         elif item.name.endswith("lr"):
-            chosen[item.name] = 1e-2 if item.name.startswith("token") else 1e-3
-        elif item.name.endswith("batch"):
+            chosen[item.name] = 1e-2 if item.name.startswith(("token", "embedding")) else 1e-3
+        elif item.name.endswith(("batch", "class_images", "variants")):
             chosen[item.name] = 2
+        elif item.name == "initial_word" and item.default == "ktn":
+            chosen[item.name] = "sks"
+        elif item.name == "constraint_weight":
+            chosen[item.name] = 1e-2
     return kind(**{**chosen, **given})
 
 
@@ -67,6 +84,11 @@ def changed(method, field):
     return replace(method, **{field: other})
 
 
+def run_of(seed=0, resume=None):
+    """A run whose class images are drawn in a few steps."""
+    return Run(seed, resume, Drawn(drawing=Drawing(steps=2)))
+
+
 def subject_for(base, noun="dog"):
     return toy_subject(base.size, count=3, noun=noun)
 
@@ -74,7 +96,7 @@ def subject_for(base, noun="dog"):
 def fit(method, base, *, seed=0, resume=None, watch=lambda step: None):
     """Fit to the end and return what was learnt; ``watch`` sees every step."""
     with Session(base) as session:
-        steps = method.fit(session, [subject_for(base)], Run(seed, resume))
+        steps = method.fit(session, [subject_for(base)], run_of(seed, resume))
         while True:
             try:
                 watch(next(steps))
@@ -86,8 +108,14 @@ def flat(delta):
     """A delta as one dictionary of tensors."""
     tensors = {f"token/{token}": vector for token, vector in delta.tokens.items()}
     for name, change in delta.weights.items():
-        tensors[f"values/{name}"] = change.values
-        tensors[f"scale/{name}"] = torch.tensor(change.scale)
+        for item in fields(change):
+            value = getattr(change, item.name)
+            if value is not None:
+                tensors[f"{item.name}/{name}"] = torch.as_tensor(value)
+    for item in fields(delta.steer) if delta.steer else ():
+        value = getattr(delta.steer, item.name)
+        if item.name != "word":
+            tensors[f"steer/{item.name}"] = torch.as_tensor(value)
     return tensors
 
 
@@ -120,6 +148,15 @@ def content(base):
     }
 
 
+def without_adapters(tensors):
+    """The base's own tensors, where adapters stand around some."""
+    return {
+        key.replace(".base_layer", ""): tensor
+        for key, tensor in tensors.items()
+        if ".lora_" not in key
+    }
+
+
 def require_untouched(base, before):
     """The base is what it was: its numbers, its words, and nothing left to train in it."""
     assert same_tensors(content(base), before)
@@ -140,7 +177,7 @@ def test_what_a_method_declares(name):
     assert method.paper
     assert method.summary
     assert method.stages
-    assert method.changes <= {"token", *PARTS}
+    assert method.trains <= method.changes <= {"token", "steer", *PARTS}
     method.check()
 
 
@@ -186,7 +223,7 @@ def test_the_base_is_given_back_after_an_abort(name, stage, how, tiny_base, monk
 
     def run():
         with Session(base) as session:
-            steps = small(name).fit(session, [subject_for(base)], Run(0))
+            steps = small(name).fit(session, [subject_for(base)], run_of())
             for step in steps:
                 if step.stage != stage or step.done < 2:
                     continue
@@ -219,30 +256,38 @@ def test_what_is_declared_changes_and_nothing_else(name, tiny_base):
     method = small(name)
     before = content(base)
     with Session(base) as session:
-        steps = method.fit(session, [subject_for(base)], Run(0))
+        steps = method.fit(session, [subject_for(base)], run_of())
         seen = list(steps)
-        after = content(base)
+        after = without_adapters(content(base))
         delta = seen[-1].snapshot()
         trained = {key.partition(".")[0] for key in delta.weights}
-        assert trained == method.changes - {"token"}
-        assert bool(delta.tokens) == ("token" in method.changes)
+        assert trained == method.trains - {"token", "steer"}
+        assert bool(delta.tokens) == ("token" in method.trains)
+        assert bool(delta.steer) == ("steer" in method.trains)
         moved = {key.partition(".")[0] for key in after if not torch.equal(after[key], before[key])}
-        assert moved == {{"denoiser": "unet", "text": "text_encoder"}[part] for part in trained}
+        weights = {name for name, change in delta.weights.items() if isinstance(change, Change)}
+        assert moved == {NAMES[weight.partition(".")[0]] for weight in weights}
     assert [step.stage for step in seen] == [stage for stage in method.stages for _ in range(3)]
     for token, vector in delta.tokens.items():
         assert vector.shape == (1, base.word("rare").shape[1])
         assert vector.dtype == torch.float32
         assert token in delta.phrases[0]
-    assert delta.phrases[0].endswith("dog")
-    assert any(change.scale > 0 for change in delta.weights.values()) or not trained
+        assert delta.phrases[0] == token or delta.phrases[0].endswith(" dog")
+    assert any(bool(change.expand().any()) for change in delta.weights.values()) or not trained
+
+
+@pytest.fixture(scope="module")
+def plainly_fitted(tiny_base):
+    """What a method learns, fitted once for all of its settings."""
+    return cache(lambda method: fit(method, tiny_base()))
 
 
 @pytest.mark.parametrize(("name", "field"), SETTINGS)
-def test_every_setting_matters(name, field, tiny_base):
-    method = small(name)
-    one = fit(method, tiny_base())
+def test_every_setting_matters(name, field, tiny_base, plainly_fitted):
+    where = next(item.metadata["where"] for item in fields(find(name)) if item.name == field)
+    method = small(name, **where)
     other = fit(changed(method, field), tiny_base())
-    assert not same(one, other)
+    assert not same(plainly_fitted(method), other)
 
 
 @every_method
@@ -250,8 +295,8 @@ def test_the_photos_matter(name, tiny_base):
     base = tiny_base()
     one = fit(small(name), base)
     with Session(base) as session:
-        fewer = toy_subject(base.size, count=2)
-        other = list(small(name).fit(session, [fewer], Run(0)))[-1].snapshot()
+        others = replace(subject_for(base), photos=subject_for(base).photos[1:])
+        other = list(small(name).fit(session, [others], run_of()))[-1].snapshot()
     assert not same(one, other)
 
 
@@ -298,7 +343,7 @@ def test_a_snapshot_stays_as_it_was_when_training_goes_on(name, tiny_base):
 
     def watch(step):
         delta = step.snapshot()
-        kept = Delta(delta.phrases, {**delta.tokens}, {**delta.weights})
+        kept = Delta(delta.phrases, {**delta.tokens}, {**delta.weights}, delta.steer)
         snapshots.append((delta, {key: value.clone() for key, value in flat(kept).items()}))
 
     fit(small(name), tiny_base(), watch=watch)
@@ -355,7 +400,12 @@ def test_every_stage_learns_the_subject(name, stage, tiny_base):
     base = tiny_base()
     kind = find(name)
     lasting = {item.name: 20 for item in fields(kind) if item.name.endswith("steps")}
-    rates = {"token_lr": 0.3} if "token_lr" in {item.name for item in fields(kind)} else {}
+    words_only = not kind.changes & set(PARTS)
+    rates = {
+        item.name: 0.3
+        for item in fields(kind)
+        if item.name in {"token_lr", "embedding_lr"} or (item.name == "lr" and words_only)
+    }
     ends = []
 
     def watch(step):
@@ -368,11 +418,16 @@ def test_every_stage_learns_the_subject(name, stage, tiny_base):
 
 
 @every_method
-def test_only_one_subject_is_learnt_where_the_method_is_for_one(name, tiny_base):
-    base = tiny_base()
-    for subjects in ([], [subject_for(base), subject_for(base, noun="cat")]):
+def test_no_subject_is_refused_and_two_where_the_method_is_for_one(name, tiny_base):
+    base, method = tiny_base(), small(name)
+    two = [subject_for(base), subject_for(base, noun="cat")]
+    for subjects in [[]] if method.several else [[], two]:
         with Session(base) as session, pytest.raises(SettingsError, match="one"):
-            next(small(name).fit(session, subjects, Run(0)))
+            next(method.fit(session, subjects, run_of()))
+    if method.several:
+        with Session(base) as session:
+            delta = list(small(name, token="(odd1)").fit(session, two, run_of()))[-1].snapshot()
+        assert delta.phrases == ("(odd1) dog", "(odd2) cat")
 
 
 @every_method

@@ -6,6 +6,7 @@ folder in diffusers' layout; weights are held in fp32, whatever the files hold.
 
 import copy
 import json
+import re
 from collections.abc import Callable, Generator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -41,6 +42,15 @@ _CLASSES: Mapping[str, Any] = {
 }
 _FOLDERS = {"denoiser": "unet", "text": "text_encoder"}
 """Where the trainable parts lie."""
+
+_ATTENTION = {
+    "denoiser": ("to_q", "to_k", "to_v", "to_out.0"),
+    "text": ("q_proj", "k_proj", "v_proj", "out_proj"),
+}
+"""The layers that diffusers' LoRA scripts adapt (examples/dreambooth/train_dreambooth_lora.py)."""
+
+_GATES: Mapping[str, tuple[str, ...]] = {"denoiser": ("ff.net.0.proj",), "text": ()}
+""""GEGLU", which cloneofsimo/lora adapts besides (lora_diffusion/lora.py)."""
 
 _SCHEDULE = (
     "num_train_timesteps",
@@ -230,22 +240,36 @@ class StableDiffusion(Base):
         row = word_id(self._parts.tokenizer, word)
         return self._table.weight[row].detach().clone()[None]
 
+    def vocabulary(self) -> Mapping[str, int]:
+        """Every token of the tokenizer as its vocabulary writes it ("dog</w>"), with its id."""
+        return self._parts.tokenizer.get_vocab()
+
+    def token_count(self, text: str) -> int:
+        """How many tokens a text is, without those for start and end."""
+        return len(self._parts.tokenizer.encode(text, add_special_tokens=False))
+
     def check_token(self, token: str) -> None:
         """Raise SettingsError if ``token`` cannot become a new word of this model."""
         self._tokenizer_with((token,))
 
     def condition(self, prompts: Sequence[str], tokens: Mapping[str, Tensor]) -> Tensor:
-        """Encode prompts to [B, L, D], reading ``tokens`` (new word -> fp32 [1, D]) as given.
+        """Encode prompts to [B, L, D], reading ``tokens`` (new word -> fp32 [V, D]) as given.
 
-        As Stable Diffusion was trained: padded to full length, without an attention mask, the last
-        hidden state after the final norm, in fp32.
+        A word of several vectors takes as many places. As Stable Diffusion was trained: padded to
+        full length, without an attention mask, the last hidden state after the final norm, fp32.
         """
-        tokenizer = self._tokenizer_with(tuple(tokens))
-        vectors = {_id(tokenizer, token): vector for token, vector in tokens.items()}
+        pieces = {
+            piece: vector[row : row + 1]
+            for token, vector in tokens.items()
+            for row, piece in enumerate(_pieces(token, len(vector)))
+        }
+        tokenizer = self._tokenizer_with(tuple(pieces))
+        vectors = {_id(tokenizer, piece): vector for piece, vector in pieces.items()}
         distinct = list(dict.fromkeys(prompts))
-        self._require_whole(tokenizer, distinct, tokens)
+        spelled = [_spell_out(prompt, tokens) for prompt in distinct]
+        self._require_whole(tokenizer, spelled, pieces)
         ids: Tensor = tokenizer(
-            distinct,
+            spelled,
             padding="max_length",
             max_length=self._prompt_length,
             truncation=True,
@@ -264,6 +288,15 @@ class StableDiffusion(Base):
     def part(self, name: str) -> nn.Module:
         """A trainable part by name: "denoiser" or "text"."""
         return getattr(self._parts, _FOLDERS[self._known(name)])
+
+    def cross_attention(self) -> Sequence[str]:
+        """The denoiser's matrices that make keys and values of a prompt, by parameter name."""
+        names = (name for name, _ in self._parts.unet.named_parameters())
+        return [name for name in names if name.endswith(("attn2.to_k.weight", "attn2.to_v.weight"))]
+
+    def attention_layers(self, part: str, *, gates: bool = False) -> Sequence[str]:
+        """The names that a part's linear layers of attention end with, as PEFT selects them."""
+        return _ATTENTION[self._known(part)] + (_GATES[part] if gates else ())
 
     def original(self, part: str) -> Callable[[str], Tensor]:
         """A reader of a part's untouched tensors by parameter name, from the files on disk."""
@@ -329,6 +362,20 @@ def _id(tokenizer: CLIPTokenizer, token: str) -> int:
     found = tokenizer.convert_tokens_to_ids(token)
     assert isinstance(found, int)
     return found
+
+
+def _pieces(token: str, count: int) -> list[str]:
+    """What a word of several vectors is to the tokenizer: as many words, the first its own."""
+    return [token, *(f"{token}~{number}" for number in range(1, count))]
+
+
+def _spell_out(prompt: str, tokens: Mapping[str, Tensor]) -> str:
+    """Write every word of several vectors as its pieces; tokenizers find words in any case."""
+    for token, vector in tokens.items():
+        if len(vector) > 1:
+            pieces = " ".join(_pieces(token, len(vector)))
+            prompt = re.sub(re.escape(token), lambda _, text=pieces: text, prompt, flags=re.I)
+    return prompt
 
 
 def _spellings(name: str) -> tuple[str, ...]:

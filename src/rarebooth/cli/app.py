@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 import rarebooth
-from rarebooth.cli import demo, doctor, generate, train
+from rarebooth.cli import demo, doctor, export, generate, merge, methods, tokens, train
 from rarebooth.cli.console import say_error
 from rarebooth.cli.flags import FAMILIAR, FAMILIAR_IN_GENERATE
 from rarebooth.errors import RareboothError, ResourceError, is_out_of_memory
@@ -21,8 +21,12 @@ app = typer.Typer(
 )
 app.command("train", context_settings=train.CONTEXT)(train.command)
 app.command("generate")(generate.command)
+app.command("merge")(merge.command)
+app.command("export")(export.command)
 app.command("demo")(demo.command)
 app.command("doctor")(doctor.command)
+app.command("tokens")(tokens.command)
+app.command("methods")(methods.command)
 
 
 def _version(wanted: bool) -> None:

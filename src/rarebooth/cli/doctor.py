@@ -32,7 +32,11 @@ def command(
         bool, typer.Option("--quick", help="With --exam: a few pictures, which prove nothing.")
     ] = False,
     record: Annotated[
-        Path | None, typer.Option(help="With --exam: a file to write all figures to, as JSON.")
+        Path | None,
+        typer.Option(
+            help="With --exam: a file to write all figures to, as JSON, row by row. Rows that it "
+            "holds already are not measured again."
+        ),
     ] = None,
     guidance: Annotated[
         float | None, typer.Option(help="With --exam: by default the preset's.")
@@ -88,9 +92,9 @@ def _examine(
 
     from rarebooth.exam.candidate import Candidate
     from rarebooth.exam.extent import QUICK, Extent
-    from rarebooth.exam.record import exam_record
+    from rarebooth.exam.record import exam_record, read_record
     from rarebooth.exam.row import Row, heading, line
-    from rarebooth.exam.sitting import sit
+    from rarebooth.exam.sitting import ROWS, sit
     from rarebooth.store import write_json
 
     given = {key: count for key, count in counts.items() if count is not None}
@@ -99,15 +103,24 @@ def _examine(
     candidate = Candidate.open(name, guidance)
     if quick:
         notice("This is the quick exam: it shows that everything works, and its figures nothing.")
-    rows: list[Row] = []
+    content = exam_record(candidate, extent, (), quick=quick, seconds=0)
+    known: dict[str, Row] = {}
+    before = 0.0
+    if record is not None:
+        known, before = read_record(record, content)
+    if known:
+        notice(f"{len(known)} of {len(ROWS)} rows are in {record} already.")
     if not as_json:
         out().print(f"{candidate.base.identity.name}, version {candidate.version}\n{heading()}")
-    for row in sit(candidate, extent):
-        rows.append(row)
+    found = dict(known)
+    for row in sit(candidate, extent, known=known):
+        found[row.name] = row
         if not as_json:
             out().print(line(row), style=VERDICTS[row.verdict])
-    content = exam_record(candidate, extent, rows, quick=quick, seconds=time.monotonic() - start)
-    if record is not None:
-        write_json(record, content)
+        rows = [found[name] for name in ROWS if name in found]
+        seconds = before + time.monotonic() - start
+        content = exam_record(candidate, extent, rows, quick=quick, seconds=seconds)
+        if record is not None:
+            write_json(record, content)
     if as_json:
         typer.echo(json.dumps(content, indent=2, ensure_ascii=False))

@@ -1,6 +1,7 @@
 """The flags of ``train`` that a method declares, and those known from diffusers' scripts."""
 
 import re
+from collections import deque
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
 from difflib import get_close_matches
@@ -24,6 +25,16 @@ FAMILIAR: Mapping[str, str] = {
     "adam-weight-decay": "weight-decay",
     "placeholder-token": "token",
     "initializer-token": "initial-word",
+    "modifier-token": "token",
+    "num-vectors": "vectors",
+    "learnable-property": "templates",
+    "with-prior-preservation": "prior",
+    "prior-loss-weight": "prior-weight",
+    "num-class-images": "class-images",
+    "class-data-dir": "class-photos",
+    "train-text-encoder": "train-text",
+    "lora-alpha": "alpha",
+    "use-dora": "dora",
 }
 """Flags of diffusers' training scripts that have another name here."""
 
@@ -58,8 +69,8 @@ FIXED: Mapping[str, Fixed] = {
 """Accepted with the value that holds here, so that a script's command line works as it stands."""
 
 _PRIOR = (
-    "belongs to prior preservation. {method} keeps what the base knows without prior images: leave "
-    "it out."
+    "belongs to prior preservation, which {method} does without. Leave it out, or choose a method "
+    "that has it, such as dreambooth."
 )
 _MEMORY = "is not there yet. --batch 1, --precision bf16 or a smaller --resolution save memory."
 _LOG = (
@@ -77,12 +88,11 @@ _ONE_FOLDER = (
     "folder with --base for another."
 )
 NOT_HERE: Mapping[str, str] = {
-    "with-prior-preservation": _PRIOR,
-    "class-data-dir": _PRIOR,
+    "prior": _PRIOR,
     "class-prompt": _PRIOR,
-    "prior-loss-weight": _PRIOR,
-    "num-class-images": _PRIOR,
-    "rank": "belongs to LoRA methods, which are not there yet; {method} trains whole weights.",
+    "prior-weight": _PRIOR,
+    "class-images": _PRIOR,
+    "rank": "belongs to methods with adapters, such as dreambooth-lora. Leave it out.",
     "gradient-checkpointing": _MEMORY,
     "use-8bit-adam": _MEMORY,
     "enable-xformers-memory-efficient-attention": _MEMORY,
@@ -100,7 +110,7 @@ NOT_HERE: Mapping[str, str] = {
     "num-validation-images": _SHEET,
     "validation-steps": _SHEET,
     "validation-epochs": _SHEET,
-    "train-text-encoder": _TEXT,
+    "train-text": _TEXT,
     "text-encoder-use-attention-mask": _TEXT,
     "revision": _ONE_FOLDER,
     "variant": _ONE_FOLDER,
@@ -111,7 +121,6 @@ NOT_HERE: Mapping[str, str] = {
     "snr-gamma": "is not there: {method} weights all timesteps alike. Leave it out.",
     "offset-noise": "is not there: {method} adds plain noise. Leave it out.",
     "train-data-dir": "is called --instance_data_dir in DreamBooth's script; or name the folder.",
-    "learnable-property": "is not there: the prompt says what is learnt, as in --prompt.",
 }
 """Names of diffusers' training scripts without an effect here, and what to say to them."""
 
@@ -133,10 +142,12 @@ class Words:
 def sort(words: Sequence[str], kind: "type[Method]") -> Words:
     """Tell a method's flags from other words; SettingsError for flags that it does not have."""
     known = {item.name.replace("_", "-"): item.name for item in fields(kind)}
+    switches = {name for name, field in known.items() if isinstance(getattr(kind, field), bool)}
     positional: list[str] = []
     settings: dict[str, str] = {}
-    rest = iter(words)
-    for word in rest:
+    waiting = deque(words)
+    while waiting:
+        word = waiting.popleft()
         if not (word.startswith("-") and len(word) > 1):
             positional.append(word)
             continue
@@ -144,11 +155,12 @@ def sort(words: Sequence[str], kind: "type[Method]") -> Words:
         name = flag.removeprefix("--")
         if name not in known and name not in FIXED:
             raise _unknown(flag, name, known, kind.name)
-        if not equals:
-            try:
-                value = next(rest)
-            except StopIteration:
-                raise SettingsError(f"{flag} wants a value, like {flag} VALUE.") from None
+        if not equals and name in switches and (waiting or ["--"])[0].lower() not in _BOOLEANS:
+            value = "true"  # as diffusers' scripts have it: the flag alone
+        elif not equals:
+            if not waiting:
+                raise SettingsError(f"{flag} wants a value, like {flag} VALUE.")
+            value = waiting.popleft()
         if name in known:
             settings[known[name]] = value
         elif not _same(value, FIXED[name].value):
@@ -157,6 +169,9 @@ def sort(words: Sequence[str], kind: "type[Method]") -> Words:
                 f"{FIXED[name].reason}. Leave it out."
             )
     return Words(tuple(positional), settings)
+
+
+_BOOLEANS = frozenset({"true", "false", "yes", "no", "on", "off", "1", "0"})
 
 
 def _same(value: str, expected: str) -> bool:
@@ -198,11 +213,11 @@ def check_resume(value: str) -> None:
 
 @dataclass(frozen=True)
 class Instance:
-    """What diffusers' --instance_prompt says here: a prompt for training, a noun, a remark."""
+    """What diffusers' --instance_prompt says here: a prompt for training, an identifier, a noun."""
 
     prompt: str | None = None
+    identifier: str | None = None
     noun: str | None = None
-    remark: str | None = None
 
 
 def read_instance_prompt(text: str, noun: str | None) -> Instance:
@@ -219,10 +234,26 @@ def read_instance_prompt(text: str, noun: str | None) -> Instance:
             f"--instance_prompt {text!r} does not say where the subject stands. Write {{}} there, "
             'as in "a photo of {}", and name its class with --noun, as in --noun dog.'
         )
-    remark = (
-        f"Took the noun {found[3]!r} from --instance_prompt; {found[2]!r} is not used: the word "
-        "for the subject is learnt."
-    )
     template = f"{found[1]} {{}}"
     prompt = None if template.lower() == PLAIN else template
-    return Instance(prompt=prompt, noun=found[3], remark=remark)
+    return Instance(prompt=prompt, identifier=found[2], noun=found[3])
+
+
+def class_template(text: str, noun: str | None) -> str:
+    """Diffusers' --class_prompt with ``{}`` in the place of the noun.
+
+    >>> class_template("a photo of dog", "dog")
+    'a photo of {}'
+
+    Raises:
+        SettingsError: it does not name the noun.
+    """
+    if "{}" in text:
+        return text
+    words = " ".join(text.split())
+    if noun is None or noun not in words:
+        raise SettingsError(
+            f"--class_prompt {text!r} does not say where the class noun stands. Write {{}} there, "
+            'as in "a photo of {}".'
+        )
+    return words.replace(noun, "{}", 1)

@@ -7,6 +7,7 @@ from contextlib import contextmanager
 from dataclasses import fields
 from functools import partial
 from pathlib import Path
+from typing import NamedTuple
 
 from rich.progress import BarColumn, MofNCompleteColumn, TaskID, TextColumn
 from rich.progress import Progress as Bars
@@ -29,23 +30,34 @@ REFRESH = 0.5
 TENTH = 10
 
 Report = Callable[[Progress, Pace], None]
+CLASS_IMAGES = "class images"
+
+
+class Screen(NamedTuple):
+    """Who is told of a step, and of how many class images are drawn, of how many."""
+
+    report: Report
+    drawn: Callable[[int, int], None]
 
 
 def show(job: Draft) -> None:
     """Say in one block what will be done."""
-    subject, settings = job.subject, job.settings
+    settings = job.settings
     steps = ", ".join(
         f"as many of the {stage} as it takes" if count is None else f"{count} of the {stage}"
         for stage, count in job.lengths.items()
     )
-    used = [f"{photo.name} ({photo.original[0]} x {photo.original[1]})" for photo in subject.photos]
-    _row("photos", f"{len(used)} used: {_listed(used)}")
-    for refusal in subject.refused:
-        _row("", f"refused {refusal.name}: {refusal.reason}")
-    if subject.skipped:
-        _row("", f"skipped, no photos: {_listed(subject.skipped)}")
-    token = settings.method.new_word
-    _row("subject", f"{subject.noun}" + (f', called "{token} {subject.noun}"' if token else ""))
+    for subject in job.subjects:
+        photos = subject.photos
+        used = [f"{photo.name} ({photo.original[0]} x {photo.original[1]})" for photo in photos]
+        _row("photos", f"{len(used)} used: {_listed(used)}")
+        for refusal in subject.refused:
+            _row("", f"refused {refusal.name}: {refusal.reason}")
+        if subject.skipped:
+            _row("", f"skipped, no photos: {_listed(subject.skipped)}")
+    nouns = [subject.noun for subject in job.subjects]
+    phrases = settings.method.phrases(nouns)
+    _row("subject", ", ".join(f'{n}, called "{p}"' for n, p in zip(nouns, phrases, strict=True)))
     if isinstance(job, Plan):
         base = job.base
         _row("base", f"{base.identity.name}, {base.size} x {base.size} pixels, on {base.device}")
@@ -107,14 +119,14 @@ def follow(job: Plan) -> RunFolder:
     began = time.monotonic()
     stages = job.settings.method.stages
     pace = Pace()
-    with Stopper() as stopper, _bars(job) if is_live() else _lines(job) as report:
-        for progress in train(job, stop=stopper.is_asked):
+    with Stopper() as stopper, _bars(job) if is_live() else _lines(job) as screen:
+        for progress in train(job, stop=stopper.is_asked, drawn=screen.drawn, notice=notice):
             if progress.stage not in stages:  # what comes after the last step; all is saved
                 stopper.leave_at_once = True
                 out().print(f"  drawing the {progress.stage}")
                 continue
             pace.step(progress.stage, progress.done, progress.total, partial(_loss, progress))
-            report(progress, pace)
+            screen.report(progress, pace)
     out().print(f"Done in {duration(time.monotonic() - began)}.")
     return job.folder
 
@@ -138,10 +150,10 @@ def generate_command(job: Plan) -> str:
 
 
 @contextmanager
-def _bars(job: Plan) -> Generator[Report]:
-    """One bar a stage, redrawn in place."""
+def _bars(job: Plan) -> Generator[Screen]:
+    """One bar a stage, redrawn in place; and one for class images, where some are drawn."""
     columns = (
-        TextColumn("{task.description:10}"),
+        TextColumn("{task.description:12}"),
         BarColumn(),
         MofNCompleteColumn(),
         TextColumn("{task.fields[state]}"),
@@ -167,11 +179,16 @@ def _bars(job: Plan) -> Generator[Report]:
                 bars.update(earlier, completed=bars.tasks[earlier].total)
             _say_written(progress)
 
-        yield report
+        def drawn(done: int, total: int) -> None:
+            if CLASS_IMAGES not in tasks:
+                tasks[CLASS_IMAGES] = bars.add_task(CLASS_IMAGES, total=total, state="")
+            bars.update(tasks[CLASS_IMAGES], completed=done, total=total)
+
+        yield Screen(report, drawn)
 
 
 @contextmanager
-def _lines(job: Plan) -> Generator[Report]:
+def _lines(job: Plan) -> Generator[Screen]:
     """A line about every tenth of a stage, for logs and pipes."""
 
     def report(progress: Progress, pace: Pace) -> None:
@@ -181,7 +198,15 @@ def _lines(job: Plan) -> Generator[Report]:
             out().print(f"{place}  loss {pace.loss:.4f}{_left(job, progress, pace)}")
         _say_written(progress)
 
-    yield report
+    shown = 0
+
+    def drawn(done: int, total: int) -> None:
+        nonlocal shown
+        if done - shown >= total / TENTH or done == total:
+            shown = done
+            out().print(f"{CLASS_IMAGES} {done}/{total}")
+
+    yield Screen(report, drawn)
 
 
 def _left(job: Plan, progress: Progress, pace: Pace) -> str:

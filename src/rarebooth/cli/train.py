@@ -3,7 +3,7 @@
 import os
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated, Any
 
 import typer
 
@@ -11,9 +11,6 @@ from rarebooth import defaults
 from rarebooth.cli import flags
 from rarebooth.cli.console import notice, out
 from rarebooth.errors import SettingsError
-
-if TYPE_CHECKING:
-    from rarebooth.method import Method
 
 # A method's own flags are known once the method is, so that typer hands on what it does not know;
 # and --help is ours, because it shows these flags as soon as --method is named.
@@ -34,13 +31,14 @@ def command(
         list[str] | None,
         typer.Argument(
             metavar="PHOTOS",
-            help="The folder with 4 to 6 photos of the subject.",
+            help="The folder with 4 to 6 photos of the subject; custom-diffusion takes several.",
             show_default=False,
         ),
     ] = None,
     *,
     noun: Annotated[
-        str | None, typer.Option(help="What the photos show, in one or two words: dog.")
+        str | None,
+        typer.Option(help="What the photos show, in one or two words: dog."),
     ] = None,
     base: Annotated[
         str | None,
@@ -83,6 +81,16 @@ def command(
         str | None,
         typer.Option(help="As in diffusers: 'a photo of sks dog', or a prompt with {}."),
     ] = None,
+    class_photos: Annotated[
+        Path | None,
+        typer.Option(
+            help="A folder of real pictures of the class, for methods that train on class images."
+        ),
+    ] = None,
+    class_prompt: Annotated[
+        str | None,
+        typer.Option(help="What class images are told by: 'a photo of {}', {} being the noun."),
+    ] = None,
     mixed_precision: Annotated[
         str | None, typer.Option(help="As in diffusers: no or bf16.")
     ] = None,
@@ -122,19 +130,28 @@ def command(
         "save_state_every": save_state_every,
         "previews": previews,
     }
-    if instance_prompt is not None:
-        instance = flags.read_instance_prompt(instance_prompt, noun)
-        given |= {"noun": noun or instance.noun, "prompt": instance.prompt}
-        if instance.remark is not None:
-            notice(instance.remark)
 
     from rarebooth import methods, settings
 
     environment = settings.from_environment(os.environ)
     file = settings.read_file(config) if config is not None else {}
     name = method or environment.get("method") or file.get("method") or defaults.METHOD
-    sorted_words = flags.sort(words or [], methods.find(str(name)))
+    kind = methods.find(str(name))
+    sorted_words = flags.sort(words or [], kind)
     photos = _photos(sorted_words.positional or (instance_data_dir or "",))
+    if instance_prompt is not None:
+        instance = flags.read_instance_prompt(instance_prompt, noun)
+        given |= {"noun": noun or instance.noun, "prompt": instance.prompt}
+        if hasattr(kind, "identifier"):
+            given["identifier"] = instance.identifier
+        elif instance.identifier is not None:
+            notice(
+                f"Took the noun {instance.noun!r} from --instance_prompt; {instance.identifier!r} "
+                f"is not used: {kind.name} has a word of its own for the subject."
+            )
+    if class_prompt is not None:
+        flags.sort(["--class-prompt", class_prompt], kind)
+        given["class_prompt"] = flags.class_template(class_prompt, given["noun"])
 
     from rarebooth.api import draft, plan
     from rarebooth.cli import job as screen
@@ -142,12 +159,22 @@ def command(
     decided = {key: value for key, value in given.items() if value is not None}
     decided.update(sorted_words.settings)
     if dry_run:
-        screen.rehearse(draft(photos, decided, out=out_folder, environment=environment, file=file))
+        screen.rehearse(
+            draft(
+                photos,
+                decided,
+                out=out_folder,
+                class_photos=class_photos,
+                environment=environment,
+                file=file,
+            )
+        )
         return
     job = plan(
         photos,
         decided,
         out=out_folder,
+        class_photos=class_photos,
         environment=environment,
         file=file,
         notice=notice,
@@ -161,15 +188,17 @@ def command(
         screen.show_result(job)
 
 
-def _photos(folders: Sequence[str]) -> Path:
+def _photos(folders: Sequence[str]) -> list[Path]:
+    """The folders of photos, one a subject."""
     if not any(folders):
         raise SettingsError(NO_PHOTOS)
-    if len(folders) > 1:
+    missing = [folder for folder in folders if not Path(folder).exists()]
+    if len(folders) > 1 and missing:
         raise SettingsError(
-            f"One folder of photos is wanted, and {len(folders)} were named: "
-            f"{', '.join(folders)}. Put a prompt or name of several words in quotation marks."
+            f"{len(folders)} folders of photos were named: {', '.join(folders)}; there is no "
+            f"{missing[0]}. Put a prompt or name of several words in quotation marks."
         )
-    return Path(folders[0])
+    return [Path(folder) for folder in folders]
 
 
 def _help(context: typer.Context, method: str | None) -> None:
@@ -178,20 +207,7 @@ def _help(context: typer.Context, method: str | None) -> None:
         typer.echo(text)
     if method is None:
         return
-    from rarebooth import methods
+    from rarebooth.catalogue import entry
+    from rarebooth.cli.methods import describe
 
-    _method_help(methods.find(method))
-
-
-def _method_help(kind: "type[Method]") -> None:
-    from dataclasses import fields
-
-    out().print(f"{kind.name}: {kind.summary}")
-    out().print(f"({kind.paper})")
-    familiar = {ours: f", --{name.replace('-', '_')}" for name, ours in flags.FAMILIAR.items()}
-    for item in fields(kind):
-        flag = item.name.replace("_", "-")
-        out().print(f"\n  --{flag}{familiar.get(item.name, '')}")
-        out().print(f"      {item.metadata['meaning']} Default {item.default}.")
-        out().print(f"      Source: {item.metadata['source']}.")
-    out().print("\nA base's preset may set other values; --dry-run shows those that will be used.")
+    describe(entry(method))

@@ -11,6 +11,13 @@ if TYPE_CHECKING:
 
 TABLE = {
     "two-stage": "rarebooth.methods.two_stage:TwoStage",
+    "textual-inversion": "rarebooth.methods.textual_inversion:TextualInversion",
+    "dreambooth": "rarebooth.methods.dreambooth:DreamBooth",
+    "custom-diffusion": "rarebooth.methods.custom_diffusion:CustomDiffusion",
+    "hiper": "rarebooth.methods.hiper:HiPer",
+    "imagic": "rarebooth.methods.imagic:Imagic",
+    "pivotal-lora": "rarebooth.methods.pivotal_lora:PivotalLora",
+    "dreambooth-lora": "rarebooth.methods.dreambooth_lora:DreamBoothLora",
 }
 """Name -> "module:Class"; loaded on first use, so that listing names imports nothing heavy."""
 

@@ -11,7 +11,7 @@ import math
 import signal
 import time
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from types import FrameType
 from typing import Any, Final
@@ -57,8 +57,18 @@ def memory(step: int) -> float:
 
 
 def half_precision(device: str) -> AbstractContextManager[Any]:
-    """Compute in bfloat16; weights, losses and gradients stay in float32."""
-    return torch.autocast(torch.device(device).type, torch.bfloat16)
+    """Compute in bfloat16 where that is fast; weights, losses and gradients stay in float32.
+
+    Fast: on CUDA, and on CPUs with AVX-512, where it halves the time of a step. Elsewhere nothing
+    is changed: a CPU without AVX-512 emulates bfloat16, and a step of the U-Net (batch 32, one
+    thread of an AMD EPYC of family 25, AVX2) took 45 s instead of the 2.2 s of float32.
+    """
+    kind = torch.device(device).type
+    if kind == "cuda" or (
+        kind == "cpu" and torch.backends.cpu.get_cpu_capability().startswith("AVX512")
+    ):
+        return torch.autocast(kind, torch.bfloat16)
+    return nullcontext()
 
 
 class Training:

@@ -1,0 +1,108 @@
+"""Exporting as a job on disk: a run folder or subject file in, a folder for other programs out."""
+
+import os
+import shutil
+from collections.abc import Callable, Generator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from safetensors import SafetensorError
+
+from rarebooth import artifact, exports, hub
+from rarebooth.base import Base
+from rarebooth.bases import open_base
+from rarebooth.errors import SettingsError
+from rarebooth.folder import subject_file
+from rarebooth.store import unwritable
+
+
+@dataclass(frozen=True)
+class Exported:
+    """What an export made.
+
+    ``size`` and ``subject_size``: bytes of the export and of the subject file. ``usage``: a line of
+    code, or a command, that loads it.
+    """
+
+    folder: Path
+    size: int
+    subject_size: int
+    usage: str
+
+
+def export(
+    run_or_file: Path,
+    to: str,
+    out: Path,
+    *,
+    checkpoint: str | None = None,
+    base: str | None = None,
+    settings: Mapping[str, Any] | None = None,
+    notice: Callable[[str], None] = lambda _: None,
+) -> Exported:
+    """Write a learnt subject into the new folder ``out`` as other programs read it.
+
+    ``to``: a name of ``exports.TABLE``. ``settings``: the export's own, where they should differ
+    from its defaults. ``base``: where the base lies, if it was a folder when the subject was
+    trained. The folder appears when it is complete, or not at all.
+
+    Raises:
+        SettingsError: an unknown export or setting, an ``out`` that is taken, or a subject that
+            cannot be said in this form.
+        ArtifactError: no such subject, or one of another base.
+    """
+    kind = exports.find(to)
+    for name in (settings or {}).keys() - getattr(kind, "__dataclass_fields__", {}).keys():
+        raise SettingsError(f"--{name} does not go with --to {to}; leave it out.")
+    file = subject_file(run_or_file, checkpoint)
+    learnt = artifact.load(file)
+    _require_free(out)
+
+    def borrow() -> tuple[Base, Path]:
+        name = base or learnt.header.base.name
+        opened = open_base(
+            name, device="cpu", precision="fp32", resolution=learnt.header.size, notice=notice
+        )
+        artifact.require_base(learnt, opened.identity)
+        return opened, hub.find(name).folder
+
+    with _appearing(out) as folder:
+        source = exports.Source(learnt, out, borrow, notice)
+        usage = kind(**(settings or {})).write(source, folder)
+    size = sum(path.stat().st_size for path in out.rglob("*") if path.is_file())
+    return Exported(out, size, file.stat().st_size, usage)
+
+
+def _require_free(out: Path) -> None:
+    if out.suffix == ".safetensors":
+        raise SettingsError(
+            f"--out is {out}, a file's name; an export is a folder. Give the name of a new folder."
+        )
+    try:
+        taken = out.is_symlink() or (any(out.iterdir()) if out.is_dir() else out.exists())
+    except OSError as error:
+        raise unwritable(out, error) from error
+    if taken:
+        raise SettingsError(
+            f"{out} is there already, and an export replaces nothing. Choose a new folder with "
+            "--out, or remove that one."
+        )
+
+
+@contextmanager
+def _appearing(out: Path) -> Generator[Path]:
+    """Yield an empty folder beside ``out`` that takes its place once all is written."""
+    place = out.resolve()
+    beside = place.with_name(f".{place.name}.{os.getpid()}.part")
+    try:
+        beside.mkdir(parents=True)
+        yield beside
+        if place.is_dir():
+            place.rmdir()  # empty; not every system renames a folder onto one
+        beside.rename(place)
+    except (OSError, SafetensorError) as error:
+        raise unwritable(place, error) from error
+    finally:
+        shutil.rmtree(beside, ignore_errors=True)
