@@ -10,12 +10,35 @@ import numpy as np
 import torch
 from PIL import Image
 
+from rarebooth.base import Base
+from rarebooth.lesson import Shelf
+
 SMALL = ("a far away ", "very small ")
 LARGE = ("zoomed in ", "close up ")
-"""What is put before a caption."""
+PREFIXES = ("", *SMALL, *LARGE)
+"""What is put before a caption: nothing, that the photo was made small, or large."""
+
+GREY = 128
+"""What is around a small photo: 0 where pixels are from -1 to 1."""
 
 _ENLARGED = 1 / 3
 _SMALL_BELOW = 0.6
+
+
+def augmented_shelf(
+    base: Base, photos: np.ndarray, variants: int, first: int, rng: torch.Generator
+) -> Shelf:
+    """So many variants of each photo, uint8 [N, S, S, 3], encoded.
+
+    They are told by the prompts from number ``first`` on, one for each of ``PREFIXES``.
+    """
+    side = base.latent_shape[1]
+    made = [augmented(photo, side, rng) for photo in photos for _ in range(variants)]
+    return Shelf(
+        base.posterior(np.stack([each.image for each in made])),
+        [first + PREFIXES.index(each.words) for each in made],
+        torch.stack([each.mask for each in made]),
+    )
 
 
 @dataclass(frozen=True)
@@ -30,9 +53,10 @@ class Variant:
 def augmented(photo: np.ndarray, side: int, rng: torch.Generator) -> Variant:
     """One random variant of a photo, uint8 [S, S, 3], for latents of ``side`` by ``side``.
 
-    Two times of three the scale is uniform between a third and the whole, else between 1.2 and 1.4.
-    Below 0.6 the photo stands somewhere on black, which does not count, nor does a rim of one
-    latent; above 1 a part of it is cut out; between, it is left as it is.
+    Two times of three the scale is uniform between a third and the whole, but covers three latents
+    at least, else between 1.2 and 1.4. Below 0.6 the photo stands somewhere on grey, which does not
+    count, nor does a rim of one latent; above 1 a part of it is cut out; between, it is left as it
+    is.
     """
     size = len(photo)
     everywhere = torch.ones(side, side)
@@ -42,11 +66,12 @@ def augmented(photo: np.ndarray, side: int, rng: torch.Generator) -> Variant:
         left, top = (int(where * (scaled - size + 1)) for where in (across, down))
         image = _resized(photo, scaled)[top : top + size, left : left + size]
         return Variant(image, LARGE[int(word * len(LARGE))], everywhere)
-    scaled = round(size * (1 / 3 + 2 / 3 * place))
+    least = max(1 / 3, 3 / side)  # three latents leave one that counts, wherever they stand
+    scaled = round(size * (least + (1 - least) * place))
     if scaled >= _SMALL_BELOW * size:
         return Variant(photo, "", everywhere)
     left, top = (int(where * (size - scaled + 1)) for where in (across, down))
-    image = np.zeros_like(photo)
+    image = np.full_like(photo, GREY)
     image[top : top + scaled, left : left + scaled] = _resized(photo, scaled)
     cell = size // side
     mask = torch.zeros(side, side)

@@ -5,6 +5,7 @@ which family it trains: it encodes photos, encodes prompts, asks for the denoise
 tunes parts through a ``Session`` that gives the base back exactly as it was.
 """
 
+import re
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, ExitStack
@@ -249,8 +250,10 @@ class Session(AbstractContextManager["Session"]):
         steer = self._steer
         if steer is None:
             return self.base.condition(prompts, self.tokens)
-        marked = [steer.word in prompt for prompt in prompts]
-        plain = [" ".join(prompt.replace(steer.word, " ").split()) for prompt in prompts]
+        # As tokenizers find new words: anywhere, in any case.
+        word = re.compile(re.escape(steer.word), re.IGNORECASE)
+        marked = [bool(word.search(prompt)) for prompt in prompts]
+        plain = [" ".join(word.sub(" ", prompt).split()) for prompt in prompts]
         encoded = self.base.condition(plain, self.tokens)
         return torch.stack(
             [steer.steer(row) if mark else row for row, mark in zip(encoded, marked, strict=True)]

@@ -3,14 +3,32 @@
 The arithmetic that methods which tune weights share, so that their files say only what is theirs.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import reduce
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
 from rarebooth.base import Base, Batch, Posterior, denoising_loss
 from rarebooth.run import draw_batch
+
+
+class Shelf(NamedTuple):
+    """Pictures, the number of the prompt that tells each, and the places of each that count.
+
+    ``masks``: fp32 [N, h, w], or None where all places do.
+    """
+
+    photos: Posterior
+    prompts: Sequence[int]
+    masks: Tensor | None = None
+
+    @staticmethod
+    def told_by(prompt: int, photos: Posterior) -> "Shelf":
+        """Pictures that one prompt tells, and all of whose places count."""
+        return Shelf(photos, [prompt] * len(photos.mean))
 
 
 @dataclass(frozen=True)
@@ -26,17 +44,31 @@ class Lesson:
     photos: Posterior
     told: Tensor
     subjects: int
-    prior_weight: float = 1.0
-    masks: Tensor | None = None
+    prior_weight: float
+    masks: Tensor | None
 
     @staticmethod
-    def of(base: Base, photos: Posterior, prior: Posterior | None, weight: float) -> "Lesson":
-        """One prompt for all photos, the first, and one for the class images, the second."""
-        count = len(photos.mean)
-        classes = 0 if prior is None else len(prior.mean)
-        told = torch.tensor([0] * count + [1] * classes, device=base.device)
-        everything = photos if prior is None else photos.and_then(prior)
-        return Lesson(base, everything, told, count, weight)
+    def of(
+        base: Base, subjects: Sequence[Shelf], classes: Sequence[Shelf], prior_weight: float
+    ) -> "Lesson":
+        """Everything that stands on some shelves of subjects' pictures and of class images."""
+        shelves = [*subjects, *classes]
+        photos = reduce(Posterior.and_then, (shelf.photos for shelf in shelves))
+        told = [number for shelf in shelves for number in shelf.prompts]
+        shown = sum(len(shelf.prompts) for shelf in subjects)
+        masks = None
+        if any(shelf.masks is not None for shelf in shelves):
+            everywhere = torch.ones(1, *base.latent_shape[1:])
+            masks = torch.cat(
+                [
+                    everywhere.expand(len(shelf.prompts), -1, -1)
+                    if shelf.masks is None
+                    else shelf.masks
+                    for shelf in shelves
+                ]
+            )[:, None].to(base.device)
+        numbers = torch.tensor(told, device=base.device)
+        return Lesson(base, photos, numbers, shown, prior_weight, masks)
 
     def draw(self, count: int) -> Callable[[torch.Generator], Batch]:
         """A drawer of ``count`` subjects' pictures, each followed by a class image, if any."""

@@ -7,13 +7,16 @@ from typing import Any, Literal
 import torch
 from torch import Tensor
 
-from rarebooth.adapters import Shape, adapt
-from rarebooth.base import Batch, Posterior, Session
+from rarebooth.adapters import Shape, adapt, adapter_size
+from rarebooth.base import Base, Batch, Session
 from rarebooth.delta import Change, LowRank
+from rarebooth.errors import SettingsError
+from rarebooth.lesson import Shelf
 from rarebooth.method import Method, setting
 from rarebooth.run import Recipe, Run, generator_for
 
 _DIFFUSERS = "diffusers DreamBooth default"
+_LORA = "diffusers train_dreambooth_lora.py"
 
 
 @dataclass(frozen=True)
@@ -109,6 +112,66 @@ class Constrained(WeightTraining):
 
 
 @dataclass(frozen=True, kw_only=True)
+class Adaptable(WeightTraining):
+    """Tunes the U-Net, and the text encoder where asked: all weights, or adapters on attention."""
+
+    train_text: bool = setting(
+        False, "Tunes the text encoder too.", source="diffusers DreamBooth default"
+    )
+    rank: int = setting(
+        0, "Rank of adapters; 0 tunes all weights.", source="the method's paper tunes all", least=0
+    )
+    alpha: float = setting(
+        4.0, "Scale of the adapters, times rank.", source=_LORA, above=0, where={"rank": 4}
+    )
+    dora: bool = setting(
+        False,
+        "Adapters learn the norms of rows apart.",
+        source="Liu et al. 2024, DoRA; off in diffusers",
+        where={"rank": 4},
+    )
+
+    @property
+    def trains(self) -> frozenset[str]:
+        """What it changes, with the text encoder only where that is asked for."""
+        return self.changes if self.train_text else self.changes - {"text"}
+
+    @property
+    def _parts(self) -> frozenset[str]:
+        return self.trains - {"token", "steer"}
+
+    @property
+    def _shape(self) -> Shape:
+        return Shape(rank=self.rank, alpha=self.alpha, dora=self.dora)
+
+    def trained(self, base: Base) -> int:
+        """How many numbers are tuned."""
+        if not self.rank:
+            return super().trained(base)
+        return sum(adapter_size(base, part, self._shape) for part in self._parts)
+
+    def tuned(self, session: Session, run: Run) -> Tuned:
+        """Make what is to be tuned trainable."""
+        if not self.rank:
+            return whole(session, self._parts)
+        return low_rank(session, self._parts, self._shape, run.seed)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Tunable(Adaptable, Constrained):
+    """Tunes all weights, perhaps held near the base's, or adapters."""
+
+    def check(self) -> None:
+        """As every method; and a constraint holds whole weights, of which adapters have none."""
+        super().check()
+        if self.rank and self.constraint != "none":
+            raise SettingsError(
+                f"constraint is {self.constraint!r} and rank is {self.rank}; a constraint holds "
+                "whole weights, which adapters leave as they are. Leave one out."
+            )
+
+
+@dataclass(frozen=True, kw_only=True)
 class PriorPreserving(WeightTraining):
     """Can train on class images of the untouched base beside the photos (Ruiz et al. 2023, 3.3)."""
 
@@ -136,10 +199,21 @@ class PriorPreserving(WeightTraining):
         where={"prior": True},
     )
 
-    def class_posterior(self, session: Session, run: Run, noun: str) -> Posterior | None:
-        """The class images, encoded; None without prior. To be asked for before any training."""
+    def class_shelves(
+        self, session: Session, run: Run, nouns: Iterable[str], first: int
+    ) -> list[Shelf]:
+        """The class images of each noun, told by the prompts from number ``first`` on.
+
+        None of them without prior. To be asked for before anything is tuned.
+        """
         if not self.prior:
-            return None
-        prompt = self.class_prompt.replace("{}", noun)
-        images = run.class_images(session, prompt, self.class_images)
-        return session.base.posterior(images)
+            return []
+        shelves: list[Shelf] = []
+        for number, prompt in enumerate(self.class_prompts(nouns), first):
+            images = run.class_images(session, prompt, self.class_images)
+            shelves.append(Shelf.told_by(number, session.base.posterior(images)))
+        return shelves
+
+    def class_prompts(self, nouns: Iterable[str]) -> list[str]:
+        """What the class images of each noun are told by."""
+        return [self.class_prompt.replace("{}", noun) for noun in nouns]

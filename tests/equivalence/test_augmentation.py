@@ -5,17 +5,14 @@ import pytest
 import torch
 from PIL import Image
 
-from rarebooth.augmentation import LARGE, SMALL, augmented
-
-BLACK = 0
-"""What a small photo stands on."""
+from rarebooth.augmentation import GREY, LARGE, SMALL, augmented
 
 BICUBIC = Image.Resampling.BICUBIC
 
 
 def random_photo(size):
-    """Never black, so that a photo can be told from what it stands on."""
-    return np.random.default_rng(0).integers(64, 256, (size, size, 3), dtype=np.uint8)
+    """Never grey, so that a photo can be told from what it stands on."""
+    return np.random.default_rng(0).integers(200, 256, (size, size, 3), dtype=np.uint8)
 
 
 def variants(size, side, count=600):
@@ -24,9 +21,9 @@ def variants(size, side, count=600):
 
 
 def box(image):
-    """Top, left and side of what is not black, which must be a square."""
+    """Top, left and side of what is not grey, which must be a square."""
     (top, *_, bottom), (left, *_, right) = (
-        np.flatnonzero((image != BLACK).any(axis=(2, axis))).tolist() for axis in (1, 0)
+        np.flatnonzero((image != GREY).any(axis=(2, axis))).tolist() for axis in (1, 0)
     )
     assert bottom - top == right - left
     return top, left, bottom - top + 1
@@ -55,7 +52,7 @@ def test_kinds_and_words_come_as_often_as_they_should(found):
         assert shares == pytest.approx([0.5, 0.5], abs=0.12)
 
 
-def test_small_photos_stand_whole_on_black_and_anywhere(found):
+def test_small_photos_stand_whole_on_grey_and_anywhere(found):
     small, _, _ = kinds(found)
     photo = Image.fromarray(random_photo(96))
     tops, sides = [], []
@@ -66,7 +63,7 @@ def test_small_photos_stand_whole_on_black_and_anywhere(found):
         whole = photo.resize((extent, extent), BICUBIC)
         pasted = variant.image[top : top + extent, left : left + extent]
         assert np.array_equal(pasted, np.asarray(whole))
-        assert (variant.image == BLACK).sum() == 3 * (96 * 96 - extent * extent)
+        assert (variant.image == GREY).sum() == 3 * (96 * 96 - extent * extent)
     assert min(sides) == 32
     assert 0.57 * 96 < max(sides) < 0.6 * 96
     assert min(tops) < 0.05
@@ -108,7 +105,7 @@ def test_a_mask_lies_within_the_photo_with_a_rim_of_one_cell(size, side):
         inside[rows, columns] = 1
         assert torch.equal(variant.mask, inside)
         pixels = variant.mask.repeat_interleave(cell, 0).repeat_interleave(cell, 1).bool().numpy()
-        assert (variant.image[pixels] != BLACK).all()
+        assert (variant.image[pixels] != GREY).all()
 
 
 @pytest.mark.parametrize(("size", "side"), [(16, 4), (32, 8), (64, 8), (96, 12), (64, 16)])

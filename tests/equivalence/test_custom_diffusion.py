@@ -4,10 +4,10 @@ import pytest
 import torch
 from reference import Loop, Noise, Reference, class_pictures
 
+from rarebooth import augmentation
 from rarebooth.augmentation import Variant
 from rarebooth.base import Session
-from rarebooth.lesson import Lesson
-from rarebooth.methods import custom_diffusion
+from rarebooth.lesson import Lesson, Shelf
 from rarebooth.methods.custom_diffusion import CustomDiffusion
 from rarebooth.run import Run, generator_for
 from toy_base import ToyBase, toy_subject
@@ -107,8 +107,8 @@ def test_what_is_outside_a_mask_does_not_count(monkeypatch):
     masks[1] = 0
     masks[1, :, 1, 2] = 1
     photos, pictures = (base.posterior(i) for i in (toy_subject().images, class_pictures(8)))
-    everything = photos.and_then(pictures)
-    lesson = Lesson(base, everything, torch.tensor([0, 0, 0, 1, 1]), 3, 0.5, masks)
+    shelf = Shelf(photos, [0, 0, 0], masks[:3, 0])
+    lesson = Lesson.of(base, [shelf], [Shelf.told_by(1, pictures)], 0.5)
     batch = lesson.draw(6)(generator_for(0, "batch"))
     told, mask, whole = base.condition(["a dog", "dog"], {}), masks[batch.photo], base.denoise
     with torch.no_grad():
@@ -140,7 +140,7 @@ def test_learning_goes_by_the_masks_of_the_variants(tiny_base, monkeypatch):
         made.append(side)
         return Variant(photo, "very small ", mask)
 
-    monkeypatch.setattr(custom_diffusion, "augmented", half)
+    monkeypatch.setattr(augmentation, "augmented", half)
     method = CustomDiffusion(initial_word="sks", batch=2, steps=2, lr=1e-3, prior=False, variants=2)
     whole = base.denoise
 

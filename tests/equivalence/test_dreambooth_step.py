@@ -8,7 +8,7 @@ from reference import Loop, Noise, Reference, class_pictures, rows
 
 from rarebooth.base import Session, denoising_loss
 from rarebooth.class_images import Cached, Drawing
-from rarebooth.lesson import Lesson
+from rarebooth.lesson import Lesson, Shelf
 from rarebooth.methods.dreambooth import DreamBooth
 from rarebooth.run import Run, generator_for
 from toy_base import ToyBase, toy_subject
@@ -95,7 +95,7 @@ def test_the_loss_is_each_samples_own_whatever_stands_beside_it(count):
     """Weights of 2B samples on B losses are an error, or, with B = 1, spread over all of them."""
     base = ToyBase()
     photos, pictures = (base.posterior(i) for i in (toy_subject().images, class_pictures(8)))
-    lesson = Lesson.of(base, photos, pictures, 0.25)
+    lesson = Lesson.of(base, [Shelf.told_by(0, photos)], [Shelf.told_by(1, pictures)], 0.25)
     batch = lesson.draw(count)(generator_for(0, "batch"))
     assert (batch.photo >= 3).tolist() == [False, True] * count
     told = base.condition(["sks dog", "dog"], {})

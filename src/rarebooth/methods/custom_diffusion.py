@@ -13,11 +13,11 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from rarebooth.augmentation import LARGE, SMALL, augmented
-from rarebooth.base import Base, Batch, Posterior, Session
+from rarebooth.augmentation import PREFIXES, augmented_shelf
+from rarebooth.base import Base, Batch, Session
 from rarebooth.delta import Delta
 from rarebooth.errors import SettingsError
-from rarebooth.lesson import Lesson
+from rarebooth.lesson import Lesson, Shelf
 from rarebooth.method import setting
 from rarebooth.run import Run, Step, generator_for
 from rarebooth.subject import Subject
@@ -25,7 +25,6 @@ from rarebooth.weight_training import Constrained, PriorPreserving
 
 _CODE = "its code, configs/custom-diffusion/finetune_addtoken.yaml"
 _README = "its README"
-_PREFIXES = ("", *SMALL, *LARGE)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -109,29 +108,23 @@ class CustomDiffusion(PriorPreserving, Constrained):
         if not subjects:
             raise SettingsError(f"{self.name} learns one subject or several and was given none.")
         base = session.base
-        names = self.words(len(subjects))
-        phrases = self.phrases([each.noun for each in subjects])
-        nouns = dict.fromkeys(each.noun for each in subjects)
-        priors = [self.class_posterior(session, run, noun) for noun in nouns]
-        words = {word: session.token(word, self.initial_word) for word in names}
+        nouns = [each.noun for each in subjects]
+        phrases = self.phrases(nouns)
+        words = {w: session.token(w, self.initial_word) for w in self.words(len(subjects))}
 
-        # every photo in its variants, then the class images of every noun
-        shelves: list[tuple[Posterior, list[int], Tensor]] = []
-        prompts = [f"{w}{self.prompt.replace('{}', p)}" for p in phrases for w in _PREFIXES]
-        prompts += [self.class_prompt.replace("{}", noun) for noun in nouns]
+        # every photo, told by its subject's word, then class images of every noun
+        prompts = [f"{w}{self.prompt.replace('{}', p)}" for p in phrases for w in PREFIXES]
+        kinds = list(dict.fromkeys(nouns))
+        classes = self.class_shelves(session, run, kinds, first=len(prompts))
+        shelves: list[Shelf] = []
         for number, subject in enumerate(subjects):
-            shelves.append(self._variants(base, subject, number, run.seed))
-        shown = sum(len(shelf[1]) for shelf in shelves)
-        for number, prior in enumerate(prior for prior in priors if prior is not None):
-            count = len(prior.mean)
-            whole = torch.ones(count, *base.latent_shape[1:])
-            shelves.append((prior, [len(phrases) * len(_PREFIXES) + number] * count, whole))
-        photos = shelves[0][0]
-        for posterior, _, _ in shelves[1:]:
-            photos = photos.and_then(posterior)
-        told = torch.tensor([row for shelf in shelves for row in shelf[1]], device=base.device)
-        masks = torch.cat([shelf[2] for shelf in shelves])[:, None].to(base.device)
-        lesson = Lesson(base, photos, told, shown, self.prior_weight, masks)
+            first, rng = number * len(PREFIXES), generator_for(run.seed, "variants", number)
+            if self.augment:
+                shelves.append(augmented_shelf(base, subject.images, self.variants, first, rng))
+            else:
+                shelves.append(Shelf.told_by(first, base.posterior(subject.images)))
+        lesson = Lesson.of(base, shelves, classes, self.prior_weight)
+        prompts += self.class_prompts(kinds)
 
         matrices = session.tune("denoiser", base.cross_attention())
         session.lend(_first_token_held(base))
@@ -153,21 +146,6 @@ class CustomDiffusion(PriorPreserving, Constrained):
             learnt,
         )
         return learnt()
-
-    def _variants(
-        self, base: Base, subject: Subject, number: int, seed: int
-    ) -> tuple[Posterior, list[int], Tensor]:
-        """A subject's pictures, the rows of their prompts, and their masks [N, h, w]."""
-        first = number * len(_PREFIXES)
-        side = base.latent_shape[1]
-        if not self.augment:
-            count = len(subject.photos)
-            return base.posterior(subject.images), [first] * count, torch.ones(count, side, side)
-        rng = generator_for(seed, "variants", number)
-        made = [augmented(p, side, rng) for p in subject.images for _ in range(self.variants)]
-        images = torch.stack([torch.from_numpy(each.image.copy()) for each in made]).numpy()
-        rows = [first + _PREFIXES.index(each.words) for each in made]
-        return base.posterior(images), rows, torch.stack([each.mask for each in made])
 
 
 def _first_token_held(base: Base) -> ExitStack:

@@ -9,17 +9,17 @@ from dataclasses import dataclass
 
 from rarebooth.base import Session
 from rarebooth.delta import Delta
-from rarebooth.lesson import Lesson
+from rarebooth.lesson import Lesson, Shelf
 from rarebooth.method import one_subject, setting
 from rarebooth.run import Run, Step
 from rarebooth.subject import Subject
-from rarebooth.weight_training import Constrained, PriorPreserving, told, whole
+from rarebooth.weight_training import PriorPreserving, Tunable, told
 
 _README = "diffusers DreamBooth README"
 
 
 @dataclass(frozen=True, kw_only=True)
-class DreamBooth(PriorPreserving, Constrained):
+class DreamBooth(PriorPreserving, Tunable):
     """Bind a rare word to the subject by tuning the U-Net, with prior preservation."""
 
     name = "dreambooth"
@@ -47,11 +47,6 @@ class DreamBooth(PriorPreserving, Constrained):
         5e-6, "Learning rate.", source="paper, section 3.3, for Stable Diffusion", above=0
     )
 
-    @property
-    def trains(self) -> frozenset[str]:
-        """The U-Net, and the text encoder where that is asked for."""
-        return self.changes if self.train_text else frozenset({"denoiser"})
-
     def fit(
         self, session: Session, subjects: Sequence[Subject], run: Run
     ) -> Generator[Step, None, Delta]:
@@ -61,11 +56,12 @@ class DreamBooth(PriorPreserving, Constrained):
         (phrase,) = self.phrases([subject.noun])
 
         # x_pr: drawn from the model as it is, before anything is tuned (section 3.3)
-        prior = self.class_posterior(session, run, subject.noun)
-        lesson = Lesson.of(base, base.posterior(subject.images), prior, self.prior_weight)
+        classes = self.class_shelves(session, run, [subject.noun], first=1)
+        photos = Shelf.told_by(0, base.posterior(subject.images))
+        lesson = Lesson.of(base, [photos], classes, self.prior_weight)
 
-        tuned = whole(session, self.trains)
-        prompts = (self.prompt.replace("{}", phrase), self.class_prompt.replace("{}", subject.noun))
+        tuned = self.tuned(session, run)
+        prompts = [self.prompt.replace("{}", phrase), *self.class_prompts([subject.noun])]
         said = told(session, prompts, learning=self.train_text)
 
         def learnt() -> Delta:

@@ -10,22 +10,20 @@ from typing import Literal
 
 from torch import Tensor
 
-from rarebooth.adapters import Shape, adapter_size
-from rarebooth.base import Base, Batch, Session, denoising_loss
+from rarebooth.base import Batch, Session, denoising_loss
 from rarebooth.delta import Delta
-from rarebooth.errors import SettingsError
-from rarebooth.lesson import Lesson
+from rarebooth.lesson import Lesson, Shelf
 from rarebooth.method import one_subject, setting
 from rarebooth.run import Recipe, Run, Step, draw_batch
 from rarebooth.subject import Subject
-from rarebooth.weight_training import Constrained, PriorPreserving, low_rank, told, whole
+from rarebooth.weight_training import PriorPreserving, Tunable, told
 
 _PAPER = "paper, section 3.2"
 _ABLATION = "not in the paper, which has none; for comparison"
 
 
 @dataclass(frozen=True, kw_only=True)
-class TwoStage(PriorPreserving, Constrained):
+class TwoStage(PriorPreserving, Tunable):
     """Learn an adjective in about 100 steps, freeze it, then fine-tune all U-Net weights."""
 
     name = "two-stage"
@@ -59,51 +57,10 @@ class TwoStage(PriorPreserving, Constrained):
         5e-6, "Learning rate of stage two.", source="paper, section 4.1; Ruiz 2023, 3.3", above=0
     )
     prior: bool = setting(False, "Trains on class images too.", source=_ABLATION)
-    train_text: bool = setting(
-        False, "Tunes the text encoder in stage two.", source=f"{_PAPER}, which freezes it"
-    )
-    rank: int = setting(0, "Rank of adapters in stage two; 0: all weights.", source=_PAPER, least=0)
-    alpha: float = setting(
-        4.0,
-        "Scale of the adapters, times rank.",
-        source="diffusers train_dreambooth_lora.py",
-        above=0,
-        where={"rank": 4},
-    )
-
-    @property
-    def trains(self) -> frozenset[str]:
-        """The adjective and the U-Net, and the text encoder where that is asked for."""
-        return self.changes - (frozenset() if self.train_text else {"text"})
-
-    @property
-    def tuned_parts(self) -> frozenset[str]:
-        """What stage two tunes."""
-        return self.trains - {"token"}
 
     def phrases(self, nouns: Sequence[str]) -> tuple[str, ...]:
         """The adjective before the noun, or in its place."""
         return super().phrases(nouns) if self.form == "adjective" else (self.token,) * len(nouns)
-
-    @property
-    def shape(self) -> Shape:
-        """How large adapters are, where there are any."""
-        return Shape(rank=self.rank, alpha=self.alpha)
-
-    def trained(self, base: Base) -> int:
-        """How many numbers stage two trains."""
-        if not self.rank:
-            return super().trained(base)
-        return sum(adapter_size(base, part, self.shape) for part in self.tuned_parts)
-
-    def check(self) -> None:
-        """As every method; and a constraint holds whole weights, of which adapters have none."""
-        super().check()
-        if self.rank and self.constraint != "none":
-            raise SettingsError(
-                f"constraint is {self.constraint!r} and rank is {self.rank}; a constraint holds "
-                "whole weights, which adapters leave as they are. Leave one out."
-            )
 
     def fit(
         self, session: Session, subjects: Sequence[Subject], run: Run
@@ -113,7 +70,7 @@ class TwoStage(PriorPreserving, Constrained):
         base = session.base
         (phrase,) = self.phrases([subject.noun])
         prompt = self.prompt.replace("{}", phrase)
-        prior = self.class_posterior(session, run, subject.noun)
+        classes = self.class_shelves(session, run, [subject.noun], first=1)
         photos = base.posterior(subject.images)
         adjective = session.token(self.token, self.initial_word)
 
@@ -134,16 +91,10 @@ class TwoStage(PriorPreserving, Constrained):
         )
 
         # Stage two: the U-Net's weights (eq. 4), told by the word that is frozen now
-        parts = self.tuned_parts
-        tuned = (
-            low_rank(session, parts, self.shape, run.seed) if self.rank else whole(session, parts)
-        )
-        said = told(
-            session,
-            (prompt, self.class_prompt.replace("{}", subject.noun)),
-            learning=self.train_text,
-        )
-        lesson = Lesson.of(base, photos, prior, self.prior_weight)
+        tuned = self.tuned(session, run)
+        prompts = [prompt, *self.class_prompts([subject.noun])]
+        said = told(session, prompts, learning=self.train_text)
+        lesson = Lesson.of(base, [Shelf.told_by(0, photos)], classes, self.prior_weight)
         loss = self.held(session, tuned.weights, lambda batch: lesson.loss(batch, said()))
 
         def learnt() -> Delta:
