@@ -139,7 +139,7 @@ def test_sd21_is_personalised_within_19_gb(clip_tokenizer, tmp_path, monkeypatch
         found = artifact.load(run / "subject.safetensors")
         artifact.require_base(found, base.identity)
         assert len(found.delta.weights) == sum(1 for _ in base.part("denoiser").parameters())
-        assert all(change.scale > 0 for change in found.delta.weights.values())
+        assert all(bool(change.expand().any()) for change in found.delta.weights.values())
         session.wear(found.delta)
         del found
         drawn = sample.draw(session, ["a photo of (rare) dog"], [0], steps=SAMPLER_STEPS)

@@ -7,7 +7,6 @@ A method asks for them before it tunes anything; where they come from is one of 
 import hashlib
 import io
 import json
-import mimetypes
 import re
 import tempfile
 from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -21,15 +20,8 @@ from PIL.PngImagePlugin import PngInfo
 
 from rarebooth.base import Session
 from rarebooth.errors import BaseModelError, PhotosError, ResourceError, SettingsError
-from rarebooth.photos import (
-    HEAD_BYTES,
-    LARGEST_BYTES,
-    READABLE,
-    Pixels,
-    UnusablePhotoError,
-    decode,
-    kind_of,
-)
+from rarebooth.photos import Pixels, UnusablePhotoError, decode
+from rarebooth.subject import bytes_of, is_picture, natural
 
 # A run knows its source, the store knows runs, and diffusers, which draws, takes seconds to import:
 # rarebooth.store and rarebooth.sample are imported where they are used.
@@ -207,7 +199,7 @@ class Folder(Source):
             if found == len(pictures):
                 break
             try:
-                pictures[found] = _square(file, session.base.size)
+                pictures[found] = decode(bytes_of(file), session.base.size)[0]
             except UnusablePhotoError as error:
                 self.notice(f"the class image {file.name!r} is left out: {error}")
             else:
@@ -245,9 +237,7 @@ def cache_folder(environment: Mapping[str, str]) -> Path:
     if environment.get(CACHE):
         return Path(environment[CACHE]).expanduser()
     caches = Path(environment.get("XDG_CACHE_HOME", ""))
-    if (
-        not caches.is_absolute()
-    ):  # XDG Base Directory Specification: a relative one is to be ignored
+    if not caches.is_absolute():  # which the XDG Base Directory Specification says to ignore
         caches = Path.home() / ".cache"
     return caches / "rarebooth" / "class-images"
 
@@ -314,40 +304,10 @@ def _unwritable(folder: Path, error: BaseException) -> ResourceError:
 def _pictures_in(folder: Path) -> list[Path]:
     """The files that are pictures by their first bytes or claim it by name, in natural order."""
     try:
-        entries = sorted(folder.iterdir(), key=_natural)
+        entries = sorted(folder.iterdir(), key=natural)
     except OSError as error:
         raise PhotosError(
             f"there are no class images to be read from {str(folder)!r} ({error.strerror}); name a "
             "folder with pictures of the class"
         ) from None
-    return [path for path in entries if not path.name.startswith(".") and _is_picture(path)]
-
-
-def _is_picture(path: Path) -> bool:
-    if not path.is_file():
-        return False
-    kind, _ = mimetypes.guess_type(path.name)
-    if kind is not None and kind.startswith("image/"):
-        return True
-    try:
-        with path.open("rb") as file:
-            return kind_of(file.read(HEAD_BYTES)) in READABLE
-    except OSError:
-        return False
-
-
-def _natural(path: Path) -> tuple[list[str | int], str]:
-    """Sorts 2.jpg before 10.jpg, on every file system alike."""
-    parts = re.split(r"([0-9]+)", path.name.casefold())
-    return [int(part) if index % 2 else part for index, part in enumerate(parts)], path.name
-
-
-def _square(path: Path, size: int) -> Pixels:
-    try:
-        with path.open("rb") as file:
-            data = file.read(LARGEST_BYTES + 1)
-    except OSError as error:
-        raise UnusablePhotoError(f"this file cannot be read ({error.strerror})") from None
-    if len(data) > LARGEST_BYTES:
-        raise UnusablePhotoError(f"this file is larger than {LARGEST_BYTES // 2**20} MiB")
-    return decode(data, size)[0]
+    return [path for path in entries if is_picture(path)]

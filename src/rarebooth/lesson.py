@@ -12,7 +12,15 @@ import torch
 from torch import Tensor
 
 from rarebooth.base import Base, Batch, Posterior, denoising_loss
-from rarebooth.run import draw_batch
+from rarebooth.run import draw_batch, generator_for
+from rarebooth.subject import Subject
+
+
+def one_photo(base: Base, subject: Subject, number: int, seed: int) -> Posterior:
+    """One photo, counted from 1, or the last of fewer; its latents are drawn once and kept."""
+    chosen = min(number, len(subject.photos)) - 1
+    noise = torch.randn((1, *base.latent_shape), generator=generator_for(seed, "latent"))
+    return base.posterior(subject.images[chosen : chosen + 1]).fixed(noise)
 
 
 class Shelf(NamedTuple):

@@ -32,7 +32,7 @@ ROUNDING: Final = 0.05
 """The largest part of what is to be kept that may be lost to 16 bits (ours).
 
 On the embedded base, a dog and a teapot of 100 steps lost 0.008 of it where their words had started
-from two words, and 0.24 to 0.30 from one: then other prompts were further off than without the merge.
+from two words, and 0.24 to 0.30 from one; then other prompts were further off than with no merge.
 """
 
 RIDGE: Final = 1e-6

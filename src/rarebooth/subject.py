@@ -145,7 +145,7 @@ def read_folder(folder: Path, noun: str, size: int) -> Subject:
     for path in pictures:
         name = _shown(path.name)
         try:
-            data = _bytes_of(path)
+            data = bytes_of(path)
             digest = hashlib.sha256(data).hexdigest()
             if digest in photos:
                 raise UnusablePhotoError(f"this is the same file as {photos[digest].name}")
@@ -188,17 +188,18 @@ def _pictures_in(folder: Path) -> tuple[list[Path], list[str]]:
             f"{str(folder)!r} is a file; give the folder that holds the subject's photos"
         )
     try:
-        entries = sorted(folder.iterdir(), key=_natural)
+        entries = sorted(folder.iterdir(), key=natural)
     except OSError as error:
         raise PhotosError(
             f"the folder {str(folder)!r} cannot be read ({error.strerror}); check its permissions"
         ) from None
-    pictures = [path for path in entries if _is_picture(path)]
+    pictures = [path for path in entries if is_picture(path)]
     chosen = set(pictures)
     return pictures, [_shown(path.name) for path in entries if path not in chosen]
 
 
-def _is_picture(path: Path) -> bool:
+def is_picture(path: Path) -> bool:
+    """Whether a file is a picture by its first bytes, or claims to be one by its name."""
     if path.name.startswith("."):
         return False
     if path.suffix.lower() in _PICTURE_SUFFIXES:
@@ -212,7 +213,8 @@ def _is_picture(path: Path) -> bool:
         return False
 
 
-def _bytes_of(path: Path) -> bytes:
+def bytes_of(path: Path) -> bytes:
+    """A picture file's bytes; UnusablePhotoError where it cannot be read or is too large."""
     try:
         with path.open("rb") as file:
             data = file.read(LARGEST_BYTES + 1)
@@ -225,7 +227,7 @@ def _bytes_of(path: Path) -> bytes:
     return data
 
 
-def _natural(path: Path) -> tuple[list[str | int], str]:
+def natural(path: Path) -> tuple[list[str | int], str]:
     """Sorts 2.jpg before 10.jpg, on every file system alike."""
     parts = re.split(r"([0-9]+)", path.name.casefold())
     return [int(part) if index % 2 else part for index, part in enumerate(parts)], path.name

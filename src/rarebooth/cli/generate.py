@@ -19,7 +19,9 @@ def command(
     ],
     prompts: Annotated[
         list[str],
-        typer.Argument(metavar="PROMPT...", help="What to draw; {} is the subject, {2} the second of several."),
+        typer.Argument(
+            metavar="PROMPT...", help="What to draw; {} is the subject, {2} the second of several."
+        ),
     ],
     *,
     checkpoint: Annotated[

@@ -12,8 +12,9 @@ from torch import Tensor
 
 from rarebooth.base import Batch, Session, denoising_loss
 from rarebooth.delta import Delta, Tail
+from rarebooth.lesson import one_photo
 from rarebooth.method import Method, one_subject, setting
-from rarebooth.run import Recipe, Run, Step, draw_batch, generator_for
+from rarebooth.run import Recipe, Run, Step, draw_batch
 from rarebooth.subject import Subject
 
 _CODE = "its code, train.py"
@@ -54,9 +55,7 @@ class HiPer(Method):
         subject = one_subject(self.name, subjects)
         base = session.base
         (phrase,) = self.phrases([subject.noun])
-        number = min(self.photo, len(subject.photos)) - 1
-        first = torch.randn((1, *base.latent_shape), generator=generator_for(run.seed, "latent"))
-        photo = base.posterior(subject.images[number : number + 1]).fixed(first)
+        photo = one_photo(base, subject, self.photo, run.seed)
 
         with torch.no_grad():
             source = session.condition([self.prompt.replace("{}", subject.noun)])[0]

@@ -14,8 +14,9 @@ from torch import Tensor
 
 from rarebooth.base import Batch, Session, denoising_loss
 from rarebooth.delta import Blend, Delta
+from rarebooth.lesson import one_photo
 from rarebooth.method import one_subject, setting
-from rarebooth.run import Recipe, Run, Step, draw_batch, generator_for
+from rarebooth.run import Recipe, Run, Step, draw_batch
 from rarebooth.subject import Subject
 from rarebooth.weight_training import Constrained, whole
 
@@ -64,9 +65,7 @@ class Imagic(Constrained):
         subject = one_subject(self.name, subjects)
         base = session.base
         (phrase,) = self.phrases([subject.noun])
-        number = min(self.photo, len(subject.photos)) - 1
-        first = torch.randn((1, *base.latent_shape), generator=generator_for(run.seed, "latent"))
-        photo = base.posterior(subject.images[number : number + 1]).fixed(first)
+        photo = one_photo(base, subject, self.photo, run.seed)
 
         # (A) from e_tgt to e_opt, which gives the photo, in the model as it is
         with torch.no_grad():
