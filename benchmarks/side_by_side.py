@@ -4,8 +4,8 @@
 
 Each method learns each subject with the embedded base's preset and is drawn with the same seeds:
 the simple prompt, three scenes that no photo shows, and the plain class. One sheet a subject, one
-JSON record a subject and method; what is there already is not done again. Of the two that edit one
-photo, HiPer draws the scenes with what it learnt once; Imagic is trained for each, its target.
+JSON record a subject and method; what is there already is not done again. HiPer and Imagic learn
+the first photo alone; Imagic's target is the first scene, and the others are drawn with it too.
 """
 
 import argparse
@@ -43,6 +43,9 @@ from rarebooth.world.subjects import VALIDATION, find, write_photos
 
 SCENES = ("in the snow", "on the beach", "on a cobblestone street")
 TEMPLATES = (PLAIN, *(f"{PLAIN} {scene}" for scene in SCENES))
+TARGET = TEMPLATES[1]
+"""What Imagic is told that the photo shall become."""
+
 CLASS_PICTURES = 2
 FIRST_SEED = 700
 SUBJECTS = ("teapot_1", "dog_1", "backpack_1")
@@ -78,18 +81,13 @@ def drawn(base: Base, delta: Delta, prompts: Sequence[str], first: int) -> np.nd
 def row(base: Base, name: str, subject: Subject) -> tuple[np.ndarray, dict[str, Any]]:
     """A method's pictures of a subject, and what they cost."""
     method = preset_method(name)
+    if name == "imagic":
+        method = replace(method, prompt=TARGET)
     began = time.monotonic()
     delta = learn(base, method, subject)
     seconds = time.monotonic() - began
     phrase = delta.phrases[0]
-    if name == "imagic":
-        edits = [drawn(base, delta, [fill(PLAIN, phrase)], 0)]
-        for number, template in enumerate(TEMPLATES[1:], 1):
-            target = learn(base, replace(method, prompt=template), subject)
-            edits.append(drawn(base, target, [fill(template, phrase)], number))
-        pictures = np.concatenate(edits)
-    else:
-        pictures = drawn(base, delta, [fill(template, phrase) for template in TEMPLATES], 0)
+    pictures = drawn(base, delta, [fill(template, phrase) for template in TEMPLATES], 0)
     plain = drawn(base, delta, [f"a photo of a {subject.noun}"] * CLASS_PICTURES, len(TEMPLATES))
     spent = cost(method)
     about = {

@@ -50,6 +50,7 @@ def test_the_defaults_are_the_papers():
         "train_text": False,
         "rank": 0,
         "alpha": 4.0,
+        "dora": False,
     }
 
 

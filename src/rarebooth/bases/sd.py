@@ -19,17 +19,16 @@ import torch
 from diffusers.models.autoencoders.autoencoder_kl import AutoencoderKL
 from diffusers.models.unets.unet_2d_condition import UNet2DConditionModel
 from diffusers.schedulers.scheduling_ddpm import DDPMScheduler
-from diffusers.utils import logging as diffusers_logging
 from safetensors import SafetensorError, safe_open
 from torch import Tensor, nn
 from transformers import CLIPTextModel, CLIPTokenizer
-from transformers import logging as transformers_logging
 
 from rarebooth import hub
 from rarebooth.base import Base, Identity, Posterior
 from rarebooth.bases.device import pick_device, pick_precision
 from rarebooth.errors import BaseModelError, SettingsError, is_out_of_memory
 from rarebooth.process import Process
+from rarebooth.quiet import quiet
 from rarebooth.tokens import add_token, word_id
 
 PIPELINE = "StableDiffusionPipeline"
@@ -169,7 +168,7 @@ class StableDiffusion(Base):
             _open(path)
         scheduler_config = hub.read_json(folder / "scheduler" / "scheduler_config.json")
         process, schedule = _process(scheduler_config, place)
-        with _quiet():
+        with quiet():
             networks = {
                 part: _network(folder, part, fp16=".fp16" in paths[0].name)
                 for part, paths in files.items()
@@ -503,20 +502,3 @@ def _injected(table: nn.Embedding, vectors: Mapping[int, Tensor]) -> Generator[N
     finally:
         for hook in hooks:
             hook.remove()
-
-
-@contextmanager
-def _quiet() -> Generator[None, None, None]:
-    """Keep the libraries' bars and reports off the user's screen; what matters is raised here."""
-    levels = transformers_logging.get_verbosity(), diffusers_logging.get_verbosity()
-    bars = transformers_logging.is_progress_bar_enabled()
-    transformers_logging.set_verbosity_error()
-    diffusers_logging.set_verbosity_error()
-    transformers_logging.disable_progress_bar()
-    try:
-        yield
-    finally:
-        transformers_logging.set_verbosity(levels[0])
-        diffusers_logging.set_verbosity(levels[1])
-        if bars:
-            transformers_logging.enable_progress_bar()

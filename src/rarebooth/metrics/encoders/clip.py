@@ -13,6 +13,7 @@ from transformers.models.clip.image_processing_pil_clip import CLIPImageProcesso
 
 from rarebooth.errors import SettingsError
 from rarebooth.metrics.encoders.pictures import BATCH, Pictures, Processor, features
+from rarebooth.quiet import quiet
 
 VIT_B32: Final = "openai/clip-vit-base-patch32"
 """The network of CLIP-I and CLIP-T in published tables, as Textual Inversion's code has them."""
@@ -77,4 +78,5 @@ class ClipEncoder:
 
 
 def _loaded(source: str | Path) -> Any:  # noqa: ANN401  a CLIPModel
-    return CLIPModel.from_pretrained(source, dtype=torch.float32).eval()
+    with quiet():
+        return CLIPModel.from_pretrained(source, dtype=torch.float32).eval()

@@ -11,6 +11,7 @@ from transformers.models.vit.image_processing_pil_vit import ViTImageProcessorPi
 
 from rarebooth.errors import SettingsError
 from rarebooth.metrics.encoders.pictures import Pictures, Processor, features
+from rarebooth.quiet import quiet
 
 VIT_S16: Final = "facebook/dino-vits16"
 """The network of DINO scores in published tables (Ruiz et al. 2023, sec. 4.1)."""
@@ -58,4 +59,5 @@ class DinoEncoder:
 
 
 def _loaded(source: str | Path) -> Any:  # noqa: ANN401  a ViTModel
-    return ViTModel.from_pretrained(source, add_pooling_layer=False, dtype=torch.float32).eval()
+    with quiet():
+        return ViTModel.from_pretrained(source, add_pooling_layer=False, dtype=torch.float32).eval()
