@@ -13,7 +13,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 import numpy as np
-from side_by_side import FIRST_SEED, TEMPLATES, learn, preset_method
+from side_by_side import FIRST_SEED, SCENES, TEMPLATES, learn, preset_method
 
 from rarebooth import sample
 from rarebooth.base import Base, Session
@@ -80,7 +80,7 @@ def main() -> None:
             "alone": _placed(truths, rows[2 * number + 1].pictures),
             "merged": _placed(truths, pictures),
         }
-    contact_sheet(rows, ["simple prompt", *TEMPLATES[1:]]).save(arguments.out / "merged.png")
+    contact_sheet(rows, ["simple prompt", *SCENES]).save(arguments.out / "merged.png")
     about = {"base": base.identity.digest, "placed": record}
     (arguments.out / "merged.json").write_text(json.dumps(about, indent=1) + "\n", "utf-8")
 
