@@ -205,6 +205,7 @@ def draw_sheet(job: Plan) -> None:
     rows: list[Row] = []
     with Session(job.base) as session:
         for number, subject in enumerate(job.subjects):
+            session.wear(Delta(()))  # takes off what the subject before left on
             rows.append(Row(f"photos of the {subject.noun}", subject.images[: len(scenes)]))
             filled = [fill(scene, subject.noun) for scene in scenes]
             rows.append(Row("the base model's answer", _draw(job, session, filled, seeds)))
@@ -214,7 +215,6 @@ def draw_sheet(job: Plan) -> None:
                 after = name.replace("-", " ")
                 label = f"after {after}" if name in STAGE_NAMES else f"{name} steps"
                 rows.append(Row(label, _draw(job, session, filled, seeds)))
-            session.wear(Delta(()))
     captions = [scene.removeprefix(f"{prompts.PLAIN} ") for scene in scenes]
     text = {
         "scenes": "; ".join(scenes),
