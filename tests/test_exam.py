@@ -19,7 +19,6 @@ from rarebooth.exam.distance import distance_row
 from rarebooth.exam.extent import Extent
 from rarebooth.exam.following import asked, following_rows
 from rarebooth.exam.footprint import resolution_row, size_rows
-from rarebooth.exam.frechet import frechet_distance
 from rarebooth.exam.outlook import (
     NO_CURVE,
     answers_outlook,
@@ -32,6 +31,7 @@ from rarebooth.exam.row import Row, absent, line
 from rarebooth.exam.sitting import PACKAGE, PARTS, ROWS, Helpers, Part, sit
 from rarebooth.exam.speed import speed_row
 from rarebooth.exam.strangers import INSTANCES, with_and_without_outfit, with_and_without_property
+from rarebooth.metrics.frechet import frechet_distance
 from rarebooth.pretrain.examiner.labels import NONE, questions, truth
 from rarebooth.prompts import dreambench
 from rarebooth.world.render import Pictures

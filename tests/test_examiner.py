@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from rarebooth.errors import ResourceError
-from rarebooth.exam.examiner import Examiner
+from rarebooth.metrics.encoders.examiner import Examiner
 from rarebooth.pretrain.autoencoder import as_input
 from rarebooth.pretrain.examiner.labels import NONE, UNASKED, questions, targets, truth
 from rarebooth.pretrain.examiner.learning import FILE, examiner_loss, new_network, train_examiner

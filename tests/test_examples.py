@@ -7,7 +7,7 @@ import pytest
 from PIL import Image
 
 from rarebooth.examples import examples
-from rarebooth.photos import is_miniature
+from rarebooth.photos import world_mark
 from rarebooth.subject import read_folder
 from rarebooth.world.draw import TRAINING_INSTANCES
 from rarebooth.world.render import render
@@ -39,7 +39,7 @@ def test_each_example_has_two_colours_and_a_pattern(toy: str):
 @pytest.mark.parametrize("toy", EXAMPLES)
 def test_examples_are_read_as_miniature_photos(toy: str):
     folder = examples() / toy
-    assert all(is_miniature(file) for file in folder.glob("*.png"))
+    assert all(world_mark(file) for file in folder.glob("*.png"))
     subject = read_folder(folder, toy, 64)
     assert len(subject.photos) == len(PHOTO_PLACES)
     assert not subject.refused
@@ -48,5 +48,5 @@ def test_examples_are_read_as_miniature_photos(toy: str):
 def test_a_photo_of_the_real_world_is_not_miniature(tmp_path):
     Image.new("RGB", (80, 80), "red").save(tmp_path / "a.png")
     (tmp_path / "b.png").write_bytes(b"no picture")
-    assert not is_miniature(tmp_path / "a.png")
-    assert not is_miniature(tmp_path / "b.png")
+    assert not world_mark(tmp_path / "a.png")
+    assert not world_mark(tmp_path / "b.png")

@@ -20,84 +20,15 @@ from faults import Died, faults, operations
 from rarebooth import artifact, store, training
 from rarebooth import plan as plan_module
 from rarebooth import record as record_module
-from rarebooth.base import Session
+from rarebooth.base import Batch, Session
 from rarebooth.errors import ArtifactError, DivergedError, ResourceError, SettingsError
 from rarebooth.folder import RunFolder, subject_file
-from rarebooth.plan import Plan, plan
+from rarebooth.plan import plan
 from rarebooth.run import Step
 from rarebooth.steplog import StepLog
 from tiny import build_folder
 from toy_base import ToyBase, toy_subject
-
-SMALL = {
-    "noun": "dog",
-    "base": "toy",
-    "device": "cpu",
-    "token_steps": 4,
-    "token_lr": 0.05,
-    "steps": 5,
-    "lr": 1e-3,
-    "checkpoint_every": 2,
-    "save_state_every": 3,
-    "previews": "none",
-}
-PLACES = [("token", done) for done in range(1, 5)] + [("denoiser", done) for done in range(1, 6)]
-
-
-@pytest.fixture
-def photos(tmp_path):
-    folder = tmp_path / "photos of rex"
-    folder.mkdir()
-    for photo in toy_subject().photos:
-        Image.fromarray(photo.pixels).resize((64, 64), Image.Resampling.NEAREST).save(
-            folder / photo.name
-        )
-    return folder
-
-
-@pytest.fixture
-def toy(monkeypatch):
-    """Makes every base that is asked for the toy; returns that one toy."""
-    base = ToyBase()
-    monkeypatch.setattr(plan_module, "open_base", lambda *_, **__: base)
-    return base
-
-
-@pytest.fixture
-def job(photos, toy, tmp_path):
-    """Gives the same training into a folder of that name, checked anew at every call."""
-
-    def make(name="run", **flags) -> Plan:
-        return plan(photos, {**SMALL, **flags}, out=tmp_path / name)
-
-    return make
-
-
-def finish(job, **options):
-    return [(step.stage, step.done) for step in training.train(job, **options)]
-
-
-def files(folder):
-    """Every file below a folder by name, with its content."""
-    return {
-        str(path.relative_to(folder)): path.read_bytes()
-        for path in sorted(folder.rglob("*"))
-        if path.is_file()
-    }
-
-
-def same_result(one, other):
-    """All that a run leaves is the same, but for ``run.json``, which tells how it went."""
-    left, right = files(one), files(other)
-    for found in (left, right):
-        del found["run.json"]
-    assert left.keys() == right.keys()
-    for name in left:
-        assert left[name] == right[name], name
-
-
-def record(folder):
-    return json.loads((folder / "run.json").read_text("utf-8"))
+from training_jobs import PLACES, SMALL, files, finish, record, same_result
 
 
 def test_what_a_run_leaves(job, tmp_path):
@@ -111,6 +42,7 @@ def test_what_a_run_leaves(job, tmp_path):
         "photos.png",
         "first-picture.png",
         "contact-sheet.png",
+        *(f"photos/1-{number:02d}.png" for number in range(1, len(toy_subject().photos) + 1)),
         "subject.safetensors",
         "checkpoints/stage-one/subject.safetensors",
         "checkpoints/2/subject.safetensors",
@@ -604,9 +536,11 @@ def test_the_log_is_written_in_blocks_and_holds_no_number_that_json_has_not(tmp_
     nothing: Any = None
 
     def diverge():
+        batch = Batch(*[torch.tensor([7, 9])] * 5)
         with StepLog(log) as steps:
             for done, loss in enumerate((0.5, math.nan, 0.25), 1):
-                steps.add(Step("token", done, 3, torch.tensor(loss), *[nothing] * 3))
+                each = torch.tensor([loss, 0.5])
+                steps.add(Step("token", done, 3, each[0], each, batch, *[nothing] * 2))
             assert not log.exists()
             raise DivergedError
 
@@ -615,6 +549,8 @@ def test_the_log_is_written_in_blocks_and_holds_no_number_that_json_has_not(tmp_
     lines = log.read_text("utf-8").splitlines()
     found = [json.loads(line, parse_constant=pytest.fail) for line in lines]
     assert [line["loss"] for line in found] == [0.5, None, 0.25]
+    assert [line["losses"] for line in found] == [[0.5, 0.5], [None, 0.5], [0.25, 0.5]]
+    assert [line["timesteps"] for line in found] == [[7, 9]] * 3
 
 
 def test_steps_after_the_state_are_cut_from_the_log(tmp_path):

@@ -8,9 +8,9 @@ import pytest
 import torch
 
 from rarebooth.errors import SettingsError
-from rarebooth.exam.examiner import Examiner
 from rarebooth.metrics.encoders.clip import ClipEncoder
 from rarebooth.metrics.encoders.dino import DinoEncoder
+from rarebooth.metrics.encoders.examiner import Examiner
 from rarebooth.pretrain.judges.exam import draw_caption_tests, draw_triplets
 from rarebooth.pretrain.networks import new_autoencoder, parameters
 from rarebooth.pretrain.recipe import read_recipe

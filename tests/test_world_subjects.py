@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from rarebooth.photos import is_miniature
+from rarebooth.photos import world_mark
 from rarebooth.world.colours import PALETTE
 from rarebooth.world.distinct import differing, visible
 from rarebooth.world.places import PLACES
@@ -95,7 +95,7 @@ def test_photos_are_written_as_a_subject_folder(tmp_path):
     write_photos(subject, tmp_path, 16)
     files = sorted(tmp_path.glob("*.png"))
     assert [file.name for file in files] == ["01.png", "02.png", "03.png", "04.png"]
-    assert all(is_miniature(file) and Image.open(file).size == (16, 16) for file in files)
+    assert all(world_mark(file) and Image.open(file).size == (16, 16) for file in files)
     about = tomllib.loads((tmp_path / "subject.toml").read_text("utf-8"))
     assert about == {"noun": "toy", "instance": subject.instance}
 

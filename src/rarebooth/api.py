@@ -1,9 +1,11 @@
-"""All that a notebook, the command line or a service needs: draft, plan, train, generate."""
+"""All that a notebook, the command line or a service needs: plan, train, generate, evaluate, ..."""
 
 from rarebooth.drawing import generate
+from rarebooth.evaluation import evaluate
 from rarebooth.exporting import Exported, export
 from rarebooth.merge_job import merge
 from rarebooth.plan import Draft, Plan, draft, plan
+from rarebooth.reporting import make_report
 from rarebooth.training import Interrupted, Progress, train
 
 __all__ = [
@@ -13,8 +15,10 @@ __all__ = [
     "Plan",
     "Progress",
     "draft",
+    "evaluate",
     "export",
     "generate",
+    "make_report",
     "merge",
     "plan",
     "train",

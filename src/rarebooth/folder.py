@@ -42,8 +42,25 @@ class RunFolder:
 
     @property
     def photos(self) -> Path:
-        """Exactly the crops the network sees."""
+        """Exactly the crops the network sees, side by side."""
         return self.path / "photos.png"
+
+    def crop(self, subject: int, photo: int) -> Path:
+        """One of these crops by itself, without loss; subjects and photos are counted from 1."""
+        return self.path / "photos" / f"{subject}-{photo:02d}.png"
+
+    def crops(self, subject: int) -> list[Path]:
+        """The crops of a subject, in order; none in runs of before they were kept."""
+        return sorted((self.path / "photos").glob(f"{subject}-*.png"))
+
+    @property
+    def scores(self) -> Path:
+        """``scores.json``: what metrics say of the checkpoints."""
+        return self.path / "scores.json"
+
+    def drawn(self, checkpoint: str, name: str) -> Path:
+        """The pictures of a set that a checkpoint was scored by, in one PNG: a row a prompt."""
+        return self.path / "evaluation" / checkpoint / f"{name}.png"
 
     @property
     def first_picture(self) -> Path:

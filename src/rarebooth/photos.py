@@ -229,10 +229,10 @@ def _too_large(found: str) -> UnusablePhotoError:
     )
 
 
-def is_miniature(path: Path) -> bool:
-    """Whether a file is a PNG that the miniature world rendered and signed."""
+def world_mark(path: Path) -> str | None:
+    """What a PNG that the miniature world rendered says it shows, "teapot 2008001"; else None."""
     try:
         with Image.open(path, formats=["PNG"]) as image:
-            return MINIATURE_KEY in image.info
+            return image.info.get(MINIATURE_KEY)
     except (OSError, ValueError, SyntaxError, Image.DecompressionBombError):
-        return False
+        return None

@@ -17,7 +17,8 @@ from rarebooth.errors import ResourceError, SettingsError
 from rarebooth.folder import STAGE_NAMES, RunFolder
 from rarebooth.method import Method
 from rarebooth.methods import find as find_method
-from rarebooth.photos import is_miniature
+from rarebooth.photos import world_mark
+from rarebooth.probe import ENOUGH_PHOTOS
 from rarebooth.run import Step
 from rarebooth.settings import Resolved, differences, preset_for, resolve
 from rarebooth.subject import Subject, checked_noun, read_folder
@@ -34,7 +35,7 @@ STATE_BYTES = 3 * 4
 TRAINING_BYTES = 4 * 4
 """Bytes of memory for each number that is trained: weight, gradient and AdamW's moments, fp32."""
 
-FREE_TO_CHANGE = frozenset({"device", "previews", "save_state_every"})
+FREE_TO_CHANGE = frozenset({"choose", "device", "previews", "save_state_every"})
 """Settings in which a run that continues may differ: they do not change what is learnt."""
 
 
@@ -123,6 +124,16 @@ class Plan(Draft):
 
     base: Base
     earlier: Mapping[str, Any] | None
+
+    @property
+    def taught(self) -> tuple[Subject, ...]:
+        """The subjects as training sees them: without the photo that is left out for probes."""
+        if not self.settings.train.probe_every:
+            return self.subjects
+        return tuple(
+            replace(each, photos=each.photos[:-1]) if len(each.photos) >= ENOUGH_PHOTOS else each
+            for each in self.subjects
+        )
 
     @property
     def photos_digest(self) -> str:
@@ -280,7 +291,7 @@ def _base_of_miniature(folders: Sequence[Path], subjects: Sequence[Subject]) -> 
         for folder, subject in zip(folders, subjects, strict=True)
         for photo in subject.photos
     ]
-    if all(is_miniature(photo) for photo in photos):
+    if None not in map(world_mark, photos):
         return defaults.EMBEDDED
     raise SettingsError(
         "No base model was named, and these are photos of the real world. Use --base sd21: Stable "

@@ -9,6 +9,7 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
+from rarebooth.choose import Choice
 from rarebooth.plan import Plan
 from rarebooth.run import State
 
@@ -68,6 +69,7 @@ class RunRecord:
             "seconds": dict(earlier.get("seconds", {})),
             "resumed_from": list(earlier.get("resumed_from", [])),
             "recommended": earlier.get("recommended"),
+            "choice": earlier.get("choice"),
         }
         job.folder.write(content)
         return RunRecord(job, content, time.monotonic())
@@ -100,6 +102,28 @@ class RunRecord:
     def recommend(self, checkpoint: str) -> None:
         """Note that all steps are taken: a run that continues from here takes none."""
         self.content["recommended"] = checkpoint
+        self.job.folder.write(self.content)
+
+    def stopped_early(self, step: int, best: int) -> None:
+        """Note that training ended at a step because its probe had been best at an earlier one."""
+        self.content["stopped_early"] = {"step": step, "best_probe": best}
+
+    @property
+    def chosen(self) -> bool:
+        """Whether the recommended checkpoint was chosen, and not only the last one noted."""
+        return self.content["choice"] is not None and self.recommended is not None
+
+    def choose(self, choice: Choice) -> None:
+        """Note which checkpoint is recommended, and why."""
+        self.content["recommended"] = choice.checkpoint
+        self.content["choice"] = {
+            "rule": choice.rule,
+            "why": choice.why,
+            "qualities": {
+                name: {**asdict(each), "harmonic": each.harmonic}
+                for name, each in choice.qualities.items()
+            },
+        }
         self.job.folder.write(self.content)
 
     def end(self, status: str, error: Exception | None = None) -> None:

@@ -66,17 +66,18 @@ class State:
 class Step:
     """One finished update.
 
-    ``done`` of ``total`` updates of ``stage``. ``loss``: fp32 [], still on the device. ``batch``:
-    what was drawn. ``snapshot`` forms what has been learnt so far, in memory of its own. ``state``
-    lends what a resume needs: the very tensors that the next step changes, so that no second copy
-    of weights and moments is held. Both must be called before the next step is asked for; both
-    raise DivergedError where a step up to this one went wrong.
+    ``done`` of ``total`` updates of ``stage``. ``loss``: fp32 [], still on the device, the mean
+    of ``losses``, fp32 [B]. ``batch``: what was drawn. ``snapshot`` forms what has been learnt so
+    far, in memory of its own. ``state`` lends what a resume needs: the very tensors that the next
+    step changes, so that no second copy of weights and moments is held. Both must be called before
+    the next step is asked for; both raise DivergedError where a step up to this one went wrong.
     """
 
     stage: str
     done: int
     total: int
     loss: Tensor
+    losses: Tensor
     batch: Batch
     snapshot: Callable[[], Delta]
     state: Callable[[], State]
@@ -169,7 +170,7 @@ class Run:
         for done in range(begin + 1, recipe.steps + 1):
             batch = draw(generator_for(self.seed, stage, done))
             with _deterministic():
-                mean_loss = _backward(loss, batch, recipe.accumulate)
+                mean_loss, losses = _backward(loss, batch, recipe.accumulate)
             limit = torch.inf if recipe.clip is None else recipe.clip
             norm = torch.nn.utils.clip_grad_norm_(weights.values(), limit)
             watch.add(done, batch, mean_loss, norm)
@@ -192,7 +193,7 @@ class Run:
                 finished = {name: _lent(tensors) for name, tensors in self.finished.items()}
                 return State(stage, done, finished, _lent(weights), _slots(optimiser, weights))
 
-            yield Step(stage, done, recipe.steps, mean_loss, batch, sound_snapshot, state)
+            yield Step(stage, done, recipe.steps, mean_loss, losses, batch, sound_snapshot, state)
         self._finish(stage, weights)
 
     def _finish(self, stage: str, weights: Mapping[str, Tensor]) -> None:
@@ -211,14 +212,18 @@ def _groups(weights: Mapping[str, Tensor], recipe: Recipe) -> list[dict[str, Any
     return [{"params": tensors, "lr": lr, "peak": lr} for lr, tensors in groups.items()]
 
 
-def _backward(loss: Callable[[Batch], Tensor], batch: Batch, pieces: int) -> Tensor:
+def _backward(loss: Callable[[Batch], Tensor], batch: Batch, pieces: int) -> tuple[Tensor, Tensor]:
+    """Form the gradients; returns the mean loss and the loss of every sample."""
     count = len(batch.photo)
     total = torch.zeros((), device=batch.noise.device)
+    each: list[Tensor] = []
     for piece in batch.chunks(pieces):
-        share = loss(piece).sum() / count
+        losses = loss(piece)
+        share = losses.sum() / count
         share.backward()
         total += share.detach()
-    return total
+        each.append(losses.detach())
+    return total, torch.cat(each)
 
 
 class _Watch:

@@ -30,6 +30,10 @@ class TrainSettings:
     """Everything about a run but its photos and its method's own settings.
 
     ``noun``: the class noun, or those of several subjects in their folders' order: "dog, cat".
+    ``choose``: which checkpoint is recommended, the best on prompts held out for it or the last.
+    ``probe_every``: steps between probes on fixed noise, 0 for none; where there are five photos or
+    more, the last is left out of training for them. ``patience``: probes without a better one after
+    which training stops, 0 for never.
     """
 
     noun: str
@@ -42,6 +46,9 @@ class TrainSettings:
     checkpoint_every: int = 200
     save_state_every: int = 100
     previews: Literal["sheet", "none"] = "sheet"
+    choose: Literal["held-out", "last"] = "held-out"
+    probe_every: int = 0
+    patience: int = 0
 
 
 class DrawOptions(TypedDict):
@@ -213,5 +220,13 @@ def _check_run(train: TrainSettings, method: Method, origin: Mapping[str, str]) 
             raise SettingsError(
                 f"{key} is {every}, longer than the run of {steps} steps. Choose at most {steps}."
             )
+    for key in ("probe_every", "patience"):
+        if getattr(train, key) < 0:
+            raise SettingsError(f"{key} is {getattr(train, key)}; it must be at least 0.")
+    if train.patience and not train.probe_every:
+        raise SettingsError(
+            f"patience is {train.patience}, and there is no probe to be patient with. Say how "
+            "often to probe with probe_every, or leave patience out."
+        )
     if train.resolution is not None and train.resolution < 1:
         raise SettingsError(f"resolution is {train.resolution}; it must be at least 1.")

@@ -7,7 +7,6 @@ from pathlib import Path
 from types import TracebackType
 
 import torch
-from torch import Tensor
 
 from rarebooth.run import Step
 from rarebooth.store import unwritable
@@ -18,22 +17,32 @@ class StepLog(AbstractContextManager["StepLog"]):
 
     def __init__(self, path: Path) -> None:
         self._path = path
-        self._waiting: list[tuple[str, int, Tensor]] = []
+        self._waiting: list[tuple[Step, float | None]] = []
 
-    def add(self, step: Step) -> None:
-        """Note a step, without asking the device for its loss yet."""
-        self._waiting.append((step.stage, step.done, step.loss))
+    def add(self, step: Step, probe: float | None = None) -> None:
+        """Note a step, without asking the device for its loss yet; ``probe``: see ``probe``."""
+        self._waiting.append((step, probe))
 
     def flush(self) -> None:
-        """Write what was noted; a loss that is no number becomes null, as JSON has none."""
+        """Write what was noted; a loss that is no number becomes null, as JSON has none.
+
+        A line holds the mean loss, and the loss and timestep of every sample.
+        """
         if not self._waiting:
             return
-        losses: list[float] = torch.stack([loss for _, _, loss in self._waiting]).tolist()
+        means: list[float] = torch.stack([step.loss for step, _ in self._waiting]).tolist()
         lines = [
             json.dumps(
-                {"stage": stage, "step": done, "loss": loss if math.isfinite(loss) else None}
+                {
+                    "stage": step.stage,
+                    "step": step.done,
+                    "loss": _number(mean),
+                    "losses": [_number(loss) for loss in step.losses.tolist()],
+                    "timesteps": step.batch.timestep.tolist(),
+                    **({} if probe is None else {"probe": _number(probe)}),
+                }
             )
-            for (stage, done, _), loss in zip(self._waiting, losses, strict=True)
+            for (step, probe), mean in zip(self._waiting, means, strict=True)
         ]
         self._waiting.clear()
         try:
@@ -51,3 +60,7 @@ class StepLog(AbstractContextManager["StepLog"]):
         # The error that ends the run says more than one of writing its last lines.
         with nullcontext() if error is None else suppress(Exception):
             self.flush()
+
+
+def _number(value: float) -> float | None:
+    return value if math.isfinite(value) else None

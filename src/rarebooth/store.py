@@ -74,12 +74,12 @@ def unwritable(path: Path, error: Exception) -> ResourceError:
     )
 
 
-def write_json(path: Path, content: Mapping[str, Any]) -> None:
-    """Write JSON atomically, keys in the order given."""
+def write_json(path: Path, content: Mapping[str, Any], indent: int | None = 2) -> None:
+    """Write JSON atomically, keys in the order given; without ``indent`` as short as it can be."""
+    separators = (",", ":") if indent is None else None
+    text = json.dumps(content, indent=indent, separators=separators, ensure_ascii=False)
     with writing(path) as beside:
-        beside.write_text(
-            json.dumps(content, indent=2, ensure_ascii=False) + "\n", encoding="utf-8"
-        )
+        beside.write_text(f"{text}\n", encoding="utf-8")
 
 
 @contextmanager

@@ -15,12 +15,18 @@ from torch import Tensor
 from rarebooth import artifact, prompts, sample, store
 from rarebooth.artifact import Header
 from rarebooth.base import Session
+from rarebooth.choose import Choice, Quality, held_out, quality, why
 from rarebooth.class_images import Cached, Drawing, Folder, Source, cache_folder
 from rarebooth.delta import Delta
 from rarebooth.errors import RareboothError, ResourceError, SettingsError
+from rarebooth.evidence import draw_set
 from rarebooth.folder import STAGE_NAMES, RunFolder
+from rarebooth.metrics.encoders.judges import open_judges
+from rarebooth.photos import world_mark
 from rarebooth.pictures import drawing_text, picture_text, save_png
 from rarebooth.plan import Plan
+from rarebooth.probing import ProbeWatch
+from rarebooth.protocols import Extent
 from rarebooth.record import RunRecord
 from rarebooth.run import Run
 from rarebooth.settings import method_settings
@@ -30,7 +36,10 @@ from rarebooth.subject import photo_sheet
 from rarebooth.tokens import fill
 
 SHEET = "contact sheet"
-"""The stage of the ``Progress`` that says that all steps are taken and the sheet is being drawn."""
+"""The stage of the ``Progress`` that says that the sheet is being drawn."""
+
+CHOICE = "pictures that choose a checkpoint"
+"""The stage of the ``Progress`` that says that all steps are taken and checkpoints are judged."""
 
 
 class Interrupted(RareboothError):
@@ -41,7 +50,7 @@ class Interrupted(RareboothError):
 
 @dataclass(frozen=True)
 class Progress:
-    """A finished step as its readers see it, or, with ``stage`` ``SHEET``, that no more will come.
+    """A finished step as its readers see it; with ``stage`` ``CHOICE`` or ``SHEET``, what is next.
 
     ``written``: a new file, if there is one. ``on_device``: the loss where it was formed.
     """
@@ -54,7 +63,7 @@ class Progress:
 
     @property
     def loss(self) -> float:
-        """The loss of the step, nan for the sheet. On a GPU each look makes the host wait."""
+        """The loss of the step, nan where it is none. On a GPU each look makes the host wait."""
         return math.nan if self.on_device is None else float(self.on_device)
 
 
@@ -81,7 +90,7 @@ def train(
         job.folder.sweep()
         record = RunRecord.begin(job)
         try:
-            yield from _train(job, record, stop, _class_images(job, stop, drawn, notice))
+            yield from _train(job, record, stop, _class_images(job, stop, drawn, notice), notice)
         except BaseException as error:
             failure = error if isinstance(error, Exception) else None  # else Ctrl-C, or closed
             try:
@@ -117,14 +126,26 @@ def _class_images(
 
 
 def _train(
-    job: Plan, record: RunRecord, stop: Callable[[], bool], class_images: Source
+    job: Plan,
+    record: RunRecord,
+    stop: Callable[[], bool],
+    class_images: Source,
+    notice: Callable[[str], None],
 ) -> Generator[Progress, None, None]:
-    recommended = record.recommended
-    if recommended is None:
-        recommended = yield from _take_steps(job, record, stop, class_images)
+    last = record.recommended
+    if last is None:
+        last = yield from _take_steps(job, record, stop, class_images)
     job.folder.discard_state()
+    if not record.chosen:
+        unjudged = _unjudged(job)
+        if unjudged is None:
+            yield Progress(CHOICE, 0, 1, None, None)
+            record.choose(_choice(job, last, notice))
+            record.book("choice of a checkpoint")
+        else:
+            record.choose(Choice(last, "last", f"{last} is recommended: {unjudged}."))
     with store.writing(job.folder.subject) as beside:
-        shutil.copyfile(job.folder.checkpoint(recommended), beside)
+        shutil.copyfile(job.folder.checkpoint(record.recommended or last), beside)
     if job.settings.train.previews != "none":
         yield Progress(SHEET, 0, 1, None, None)
         draw_sheet(job)
@@ -139,8 +160,7 @@ def _take_steps(
     What optimising took of memory is given back when it ends.
     """
     folder, method, settings = job.folder, job.settings.method, job.settings.train
-    sheet = photo_sheet([photo for each in job.subjects for photo in each.photos])
-    save_png(folder.photos, sheet, {"photos": job.photos_digest[:16]})
+    _keep_photos(job)
     state, damaged = store.load_state(folder.state)
     record.resumed(state, damaged)
     folder.cut_steps(method.stages, state.stage if state else None, state.done if state else 0)
@@ -148,15 +168,18 @@ def _take_steps(
     with (
         Session(job.base) as session,
         StepLog(folder.steps) as log,
-        closing(
-            method.fit(session, job.subjects, Run(settings.seed, state, class_images))
-        ) as steps,
+        closing(method.fit(session, job.taught, Run(settings.seed, state, class_images))) as steps,
     ):
+        watch = ProbeWatch.of(job) if settings.probe_every else None
         for step in steps:
             record.book(step.stage)
-            log.add(step)
+            probed = watch.look(session, step) if watch else None
+            log.add(step, probed)
+            if probed is not None:
+                record.book("probes")
+            stalled = watch is not None and watch.stalled
             written = None
-            name = job.checkpoint_name(step)
+            name = str(step.done) if stalled else job.checkpoint_name(step)
             if name is not None:
                 written = folder.checkpoint(name)
                 artifact.save(written, step.snapshot(), _header(job, name))
@@ -165,8 +188,10 @@ def _take_steps(
                     written = _first_picture(job, session, name)
                     record.book("first picture")
             asked, at_end = stop(), step.done == step.total
-            all_taken = at_end and step.stage == method.stages[-1]
+            all_taken = stalled or (at_end and step.stage == method.stages[-1])
             if all_taken and name is not None:
+                if stalled and watch:
+                    record.stopped_early(step.done, watch.best)
                 # The last checkpoint is all that is still needed: no state is written for it.
                 log.flush()
                 record.recommend(name)
@@ -186,6 +211,49 @@ def _take_steps(
         f"{method.name} took no step of its last stage, {method.stages[-1]!r}, so nothing was "
         "learnt. Give that stage at least one step, with another --out."
     )
+
+
+def _keep_photos(job: Plan) -> None:
+    sheet = photo_sheet([photo for each in job.subjects for photo in each.photos])
+    save_png(job.folder.photos, sheet, {"photos": job.photos_digest[:16]})
+    for number, (subject, home) in enumerate(
+        zip(job.subjects, job.photos_at, strict=True), start=1
+    ):
+        for index, photo in enumerate(subject.photos, start=1):
+            mark = world_mark(home / photo.name)
+            text = {} if mark is None else {"world": mark}
+            save_png(job.folder.crop(number, index), Image.fromarray(photo.pixels), text)
+
+
+def _unjudged(job: Plan) -> str | None:
+    """Why no checkpoint needs to be judged, or None where they shall be."""
+    if job.settings.train.choose == "last":
+        return "it is the last, as was asked for"
+    if len(_whole(job)) == 1:
+        return "there is no other"
+    return "of several subjects, it is the last" if len(job.subjects) > 1 else None
+
+
+def _whole(job: Plan) -> list[str]:
+    return [name for name in job.folder.checkpoints() if name not in STAGE_NAMES]
+
+
+def _choice(job: Plan, last: str, notice: Callable[[str], None]) -> Choice:
+    """The checkpoint of the last stage that is best on held-out prompts; the last if unjudged."""
+    try:
+        judges = open_judges(job.base_asked, str(job.base.device))
+    except SettingsError as error:
+        notice(f"No checkpoint can be chosen by its pictures: {error}")
+        return Choice(last, "last", f"{last} is recommended: it is the last; none was judged.")
+    subject, draw = job.subjects[0], job.settings.preset.draw
+    qualities: dict[str, Quality] = {}
+    with Session(job.base) as session:
+        for name in _whole(job):
+            (phrase,) = _wear(session, job.folder, name)
+            pictures = draw_set(session, Extent().choosing(), phrase, draw)
+            qualities[name] = quality(pictures, subject.images, subject.noun, judges)
+    chosen = held_out(qualities)
+    return Choice(chosen, "held-out", why(qualities, chosen), qualities)
 
 
 def _first_picture(job: Plan, session: Session, checkpoint: str) -> Path:

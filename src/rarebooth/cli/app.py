@@ -7,7 +7,19 @@ from typing import Annotated
 import typer
 
 import rarebooth
-from rarebooth.cli import demo, doctor, export, generate, merge, methods, tokens, train
+from rarebooth.cli import (
+    bench,
+    demo,
+    doctor,
+    evaluate,
+    export,
+    generate,
+    merge,
+    methods,
+    report,
+    tokens,
+    train,
+)
 from rarebooth.cli.console import say_error
 from rarebooth.cli.flags import FAMILIAR, FAMILIAR_IN_GENERATE
 from rarebooth.errors import RareboothError, ResourceError, is_out_of_memory
@@ -21,6 +33,9 @@ app = typer.Typer(
 )
 app.command("train", context_settings=train.CONTEXT)(train.command)
 app.command("generate")(generate.command)
+app.command("evaluate")(evaluate.command)
+app.command("report")(report.command)
+app.command("bench")(bench.command)
 app.command("merge")(merge.command)
 app.command("export")(export.command)
 app.command("demo")(demo.command)

@@ -132,8 +132,11 @@ def follow(job: Plan) -> RunFolder:
 
 
 def show_result(job: Plan) -> None:
-    """Where the finished run's files are, and the command to go on with."""
+    """Where the finished run's files are, which checkpoint is the best, and how to go on."""
     folder = job.folder
+    choice = (folder.read() or {}).get("choice")
+    if choice is not None:
+        _row("choice", choice["why"])
     if folder.sheet.is_file():
         _row("sheet", str(folder.sheet))
     _row("subject", f"{folder.subject} ({volume(folder.subject.stat().st_size)})")

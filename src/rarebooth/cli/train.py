@@ -70,6 +70,20 @@ def command(
         str | None,
         typer.Option(help="sheet: a picture after stage one, a contact sheet at the end; or none."),
     ] = None,
+    choose: Annotated[
+        str | None,
+        typer.Option(
+            help="Which checkpoint is recommended: held-out, the best on prompts that are there "
+            "for it; or last."
+        ),
+    ] = None,
+    probe_every: Annotated[
+        int | None,
+        typer.Option(help="Steps between looks at the loss on fixed noise, with a photo left out."),
+    ] = None,
+    patience: Annotated[
+        int | None, typer.Option(help="Looks without a better one after which training stops.")
+    ] = None,
     config: Annotated[
         Path | None, typer.Option(help="A TOML file of settings, by the names of the flags.")
     ] = None,
@@ -129,6 +143,9 @@ def command(
         "checkpoint_every": checkpoint_every,
         "save_state_every": save_state_every,
         "previews": previews,
+        "choose": choose,
+        "probe_every": probe_every,
+        "patience": patience,
     }
 
     from rarebooth import methods, settings

@@ -4,12 +4,12 @@ import random
 from typing import Final
 
 from rarebooth.exam.candidate import Candidate
-from rarebooth.exam.examiner import Examiner
 from rarebooth.exam.extent import Extent
-from rarebooth.exam.frechet import frechet_distance
 from rarebooth.exam.outlook import denoiser_outlook
 from rarebooth.exam.row import Row, absent, judged
 from rarebooth.exam.strangers import Renderer, strangers
+from rarebooth.metrics.encoders.examiner import Examiner
+from rarebooth.metrics.frechet import frechet_distance
 from rarebooth.world.captions import caption
 
 BAR: Final = 3.0

@@ -7,11 +7,11 @@ from functools import partial
 from typing import Final, NamedTuple
 
 from rarebooth.exam.candidate import Candidate
-from rarebooth.exam.examiner import Examiner
 from rarebooth.exam.extent import Extent
 from rarebooth.exam.outlook import denoiser_outlook
 from rarebooth.exam.row import Row, absent, judged, percent
-from rarebooth.metrics.asked import asked as scene_of
+from rarebooth.metrics.encoders.examiner import Examiner
+from rarebooth.metrics.following import wanted
 from rarebooth.pretrain.examiner.scenes import wearers
 from rarebooth.prompts import dreambench
 from rarebooth.world.captions import main_colour
@@ -47,9 +47,6 @@ class Asked(NamedTuple):
 def asked() -> list[Asked]:
     """Every class with DreamBench's prompts (Ruiz et al. 2023), and with every colour word.
 
-    The properties "red" and "purple" are read as colours: a caption cannot tell a toy that is red
-    by nature from one that was made red.
-
     Raises:
         SettingsError: a scene of DreamBench that the world does not draw.
     """
@@ -58,7 +55,7 @@ def asked() -> list[Asked]:
     found: list[Asked] = []
     for toy in TOYS:
         for template in dreambench(live=toy in live):
-            found.append(Asked(template.format(toy), toy, *_wanted(template)))
+            found.append(Asked(template.format(toy), toy, *wanted(template)))
         for colour in PALETTE:
             if colour in colours:
                 prompt = re.sub(r"^a (?=[aeio])", "an ", f"a {colour} {toy}")
@@ -102,16 +99,6 @@ def following_rows(
             reached=share >= bar,
             wanted=partial(denoiser_outlook, candidate.recipe),
         )
-
-
-def _wanted(template: str) -> tuple[str, str, str]:
-    """Row, question and answer of one of DreamBench's prompts."""
-    scene = scene_of(template)
-    if scene.quality is not None:
-        return "property", "colour" if scene.quality in PALETTE else "property", scene.quality
-    if scene.outfit is not None:
-        return "accessory", "accessory", scene.outfit
-    return "context", "context", scene.place
 
 
 def _worst(answers: Sequence[tuple[str, bool]]) -> str:

@@ -4,7 +4,6 @@ from collections.abc import Iterator, Mapping, Sequence
 from functools import partial
 from typing import Any, Final
 
-from rarebooth.exam.examiner import Examiner
 from rarebooth.exam.extent import Extent
 from rarebooth.exam.outlook import answers_outlook
 from rarebooth.exam.row import Row, judged, percent
@@ -14,6 +13,7 @@ from rarebooth.exam.strangers import (
     with_and_without_outfit,
     with_and_without_property,
 )
+from rarebooth.metrics.encoders.examiner import Examiner
 from rarebooth.pretrain.examiner.labels import truth
 from rarebooth.world.scene import Scene
 

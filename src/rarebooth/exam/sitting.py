@@ -12,7 +12,6 @@ from rarebooth.exam.autoencoder import autoencoder_rows
 from rarebooth.exam.candidate import Candidate
 from rarebooth.exam.distance import NAME as DISTANCE
 from rarebooth.exam.distance import distance_row
-from rarebooth.exam.examiner import Examiner
 from rarebooth.exam.extent import Extent
 from rarebooth.exam.following import BARS as DRAWN
 from rarebooth.exam.following import following_rows
@@ -23,6 +22,7 @@ from rarebooth.exam.reading import reading_rows
 from rarebooth.exam.row import Row, absent, percent
 from rarebooth.exam.speed import BATCH, STEPS, speed_row
 from rarebooth.exam.strangers import Renderer, photograph
+from rarebooth.metrics.encoders.examiner import Examiner
 from rarebooth.pretrain.judges.exam import CAPTIONS
 from rarebooth.pretrain.recipe import read_recipe
 

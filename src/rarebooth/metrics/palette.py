@@ -7,11 +7,12 @@ needs no mask of its own, and all three are measured alike.
 """
 
 from dataclasses import dataclass
+from functools import lru_cache
 
 import numpy as np
 
 from rarebooth.metrics.asked import Asked
-from rarebooth.metrics.placement import place, stranger_renders, true_renders
+from rarebooth.metrics.placement import Shown, place, stranger_renders, true_renders
 from rarebooth.world.subjects import Individual
 
 LEVELS = 4
@@ -19,6 +20,9 @@ LEVELS = 4
 
 With hard bins, light that moves a colour across an edge costs as much as another colour.
 """
+
+SCENES = 32
+"""Scenes that are kept: those of one subject, whose checkpoints are all compared with them."""
 
 
 @dataclass(frozen=True)
@@ -44,10 +48,17 @@ class Truth:
         return place(overlap, self.floor, self.ceiling)
 
 
-def truth(individual: Individual, asked: Asked, size: int) -> Truth:
-    """Render what a subject and other individuals of its class look like in a scene."""
+@lru_cache(SCENES)
+def renders(individual: Individual, asked: Asked, size: int) -> tuple[Shown, Shown]:
+    """A subject, and other individuals of its class, in a scene; the latest scenes are kept."""
     own = true_renders(individual, asked, size)
-    others = stranger_renders(individual, asked, size)
+    return own, stranger_renders(individual, asked, size)
+
+
+@lru_cache(SCENES)
+def truth(individual: Individual, asked: Asked, size: int) -> Truth:
+    """What a subject and other individuals of its class look like in a scene."""
+    own, others = renders(individual, asked, size)
     toy = own.masks.mean(axis=0) > 0.5
     seen = np.stack([_histogram(picture, toy) for picture in own.images])
     strangers = np.stack([_histogram(picture, toy) for picture in others.images])

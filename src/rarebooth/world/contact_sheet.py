@@ -16,6 +16,8 @@ from rarebooth.world.scene import Scene
 from rarebooth.world.toys import TOYS, load_toy
 
 _COLUMNS = 12
+_TILE = 96
+_QUALITY = 80
 
 
 def contact_sheet(scenes: Sequence[Scene], columns: int, size: int = 128) -> Image.Image:
@@ -57,7 +59,7 @@ def pairs_sheet(pairs: Sequence[Pair], size: int = 96) -> Image.Image:
 
 
 def write_documentation_sheets(folder: Path) -> None:
-    """Write the world's four pictures, ``world-*.png``.
+    """Write the world's four pictures, ``world-*.jpg``.
 
     These are toys by instances, places by toys, outfits by wearers, and the 20 most alike pairs for
     training.
@@ -75,14 +77,12 @@ def write_documentation_sheets(folder: Path) -> None:
         for column, outfit in enumerate(OUTFITS)
     ]
     for name, sheet in (
-        ("world-toys.png", contact_sheet(instances, _COLUMNS)),
-        ("world-places.png", contact_sheet(places, _COLUMNS)),
-        ("world-outfits.png", contact_sheet(outfits, len(OUTFITS))),
-        ("world-nearest-pairs.png", pairs_sheet(nearest_pairs())),
+        ("world-toys.jpg", contact_sheet(instances, _COLUMNS, _TILE)),
+        ("world-places.jpg", contact_sheet(places, _COLUMNS, _TILE)),
+        ("world-outfits.jpg", contact_sheet(outfits, len(OUTFITS), _TILE)),
+        ("world-nearest-pairs.jpg", pairs_sheet(nearest_pairs())),
     ):
-        # 256 colours keep the files small; dithering hides the steps.
-        small = sheet.quantize(256, Image.Quantize.MAXCOVERAGE, kmeans=3)
-        small.save(folder / name, optimize=True)
+        sheet.save(folder / name, quality=_QUALITY, optimize=True)
 
 
 if __name__ == "__main__":

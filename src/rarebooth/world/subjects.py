@@ -35,6 +35,11 @@ class Individual:
     instance: int
 
     @property
+    def mark(self) -> str:
+        """What its photos say of themselves: "teapot 2008001"."""
+        return f"{self.toy} {self.instance}"
+
+    @property
     def photo_places(self) -> tuple[str, ...]:
         """Where its photos are taken, in their order."""
         return PHOTO_PLACES
@@ -145,13 +150,19 @@ def find_individual(toy: str, start: int) -> Individual:
         instance += 1
 
 
+def marked(mark: str) -> Individual:
+    """The individual that a signed photo shows, by what the photo says: "teapot 2008001"."""
+    toy, _, instance = mark.rpartition(" ")
+    return Individual(toy, int(instance))
+
+
 def write_photos(individual: Individual, folder: Path, size: int) -> None:
     """Photograph an individual in its places and write signed PNGs of ``size`` pixels."""
     folder.mkdir(parents=True, exist_ok=True)
     scenes = individual.scenes(individual.photo_places, individual.instance)
     for number, pixels in enumerate(render(scenes, size=size).images.numpy(), start=1):
         chunk = PngInfo()
-        chunk.add_itxt(MINIATURE_KEY, f"{individual.toy} {individual.instance}")
+        chunk.add_itxt(MINIATURE_KEY, individual.mark)
         Image.fromarray(pixels).save(folder / f"{number:02d}.png", pnginfo=chunk)
     (folder / "subject.toml").write_text(
         f'noun = "{individual.toy}"\ninstance = {individual.instance}\n', encoding="utf-8"

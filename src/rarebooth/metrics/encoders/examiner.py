@@ -2,7 +2,8 @@
 
 import json
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from importlib import resources
 from pathlib import Path
 from typing import Final
 
@@ -12,7 +13,9 @@ from safetensors.torch import load_file
 from torch import Tensor
 from torch.nn import functional
 
+from rarebooth.defaults import EMBEDDED
 from rarebooth.errors import ResourceError
+from rarebooth.photos import Pixels
 from rarebooth.pretrain.autoencoder import as_input
 from rarebooth.pretrain.examiner.labels import Answers
 from rarebooth.pretrain.examiner.network import ExaminerNetwork
@@ -23,8 +26,12 @@ _AT_ONCE: Final = 100
 
 @dataclass(frozen=True)
 class Examiner:
-    """A trained network, the answers it knows, and the edge of the pictures it was trained on."""
+    """A trained network, the answers it knows, and the edge of the pictures it was trained on.
 
+    Pictures are uint8 [N, S, S, 3], of any size.
+    """
+
+    name: str
     network: ExaminerNetwork
     answers: Answers
     size: int
@@ -46,10 +53,11 @@ class Examiner:
                 f"{folder} holds no examiner that can be read ({error}). Train one: python -m "
                 "rarebooth.pretrain examiner --help"
             ) from error
-        return cls(network.float().requires_grad_(False).to(device), answers, config["size"])
+        network = network.float().requires_grad_(False).to(device)
+        return cls(folder.name, network, answers, config["size"])
 
-    def read(self, pictures: Tensor) -> dict[str, list[str]]:
-        """The answer to each question about pictures uint8 [N, S, S, 3], N of them."""
+    def read(self, pictures: Tensor | Pixels) -> dict[str, list[str]]:
+        """The answer to each question, N of them."""
         found: dict[str, list[str]] = {name: [] for name in self.answers}
         for features in self._looked(pictures):
             for head, (name, words) in zip(self.network.heads, self.answers.items(), strict=True):
@@ -57,17 +65,28 @@ class Examiner:
                 found[name].extend(words[number] for number in numbers)
         return found
 
-    def features(self, pictures: Tensor) -> Tensor:
+    def features(self, pictures: Tensor | Pixels) -> Tensor:
         """What the answers are read from, fp32 [N, 128], on the CPU."""
         return torch.cat([features.cpu() for features in self._looked(pictures)])
 
-    def _looked(self, pictures: Tensor) -> Iterable[Tensor]:
+    def _looked(self, pictures: Tensor | Pixels) -> Iterable[Tensor]:
         device = self.network.join.weight.device
-        for part in pictures.split(_AT_ONCE):
-            given = as_input(part.to(device))
-            if given.shape[-1] != self.size:
-                given = functional.interpolate(
-                    given, self.size, mode="bilinear", antialias=True, align_corners=False
+        given = pictures if isinstance(pictures, Tensor) else torch.tensor(pictures)
+        for part in given.split(_AT_ONCE):
+            shown = as_input(part.to(device))
+            if shown.shape[-1] != self.size:
+                shown = functional.interpolate(
+                    shown, self.size, mode="bilinear", antialias=True, align_corners=False
                 )
             with torch.no_grad():
-                yield self.network.features(given)
+                yield self.network.features(shown)
+
+
+def open_examiner(device: str = "cpu") -> Examiner:
+    """Read the examiner that comes with rarebooth.
+
+    Raises:
+        ResourceError: it is missing or damaged.
+    """
+    folder = Path(str(resources.files("rarebooth"))) / "assets" / "examiner"
+    return replace(Examiner.load(folder, device), name=f"{EMBEDDED}/examiner")

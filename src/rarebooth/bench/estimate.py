@@ -1,0 +1,91 @@
+"""What a benchmark takes, told before it begins."""
+
+import time
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Final
+
+import torch
+from torch.utils.flop_counter import FlopCounterMode
+
+from rarebooth.base import Base, Session
+from rarebooth.bench.job import FIGURES, forwards, method_of
+from rarebooth.bench.plan import JobSpec
+from rarebooth.catalogue import cost
+from rarebooth.settings import preset_for
+
+BACKWARD: Final = 2.0
+"""A backward pass in forward passes: it multiplies by weights and by activations."""
+
+GPU: Final = 50e12
+"""Operations a second that a GPU is taken to sustain on a U-Net; an H100 does more, a T4 less."""
+
+TIMED: Final = 3
+"""Forward passes that are timed, of which the fastest counts."""
+
+BATCH: Final = 8
+
+
+@dataclass(frozen=True)
+class Work:
+    """Pictures that pass the U-Net: forward alone, and forward and backward."""
+
+    forward: int
+    trained: int
+
+    @property
+    def passes(self) -> float:
+        """Both in forward passes."""
+        return self.forward + self.trained * (1 + BACKWARD)
+
+    def __add__(self, other: "Work") -> "Work":
+        return Work(self.forward + other.forward, self.trained + other.trained)
+
+
+def work_of(jobs: Iterable[JobSpec]) -> Work:
+    """What jobs take at the most: where only some checkpoints are scored in full, two of them.
+
+    Class images and the base's own pictures are counted for every noun once, as they are kept.
+    """
+    total, nouns = Work(0, 0), set[tuple[str, int]]()
+    for job in jobs:
+        taken = cost(method_of(job))
+        each = forwards(job.draw)
+        in_full = len(job.checkpoints) if job.score == "all" else min(2, len(job.checkpoints))
+        protocols = (*job.extent.subject(job.noun).values(), *job.extent.beside(job.noun).values())
+        full = sum(protocol.pictures for protocol in protocols)
+        drawn = len(job.checkpoints) * job.extent.choosing().pictures + in_full * full
+        if job.pictures:
+            figures = sum(protocol.pictures for protocol in FIGURES.values())
+            drawn += len(job.checkpoints) * figures
+        total += Work(drawn * each, taken.samples or 0)
+        if (job.noun, taken.class_images) not in nouns:
+            nouns.add((job.noun, taken.class_images))
+            total += Work(taken.class_images * forwards(preset_for(job.base).draw), 0)
+    return total
+
+
+@torch.no_grad()
+def seconds_a_picture(base: Base) -> float:
+    """Seconds that one picture takes to pass the U-Net, on this machine, in a batch of eight."""
+    given = torch.zeros((BATCH, *base.latent_shape), device=base.device)
+    timestep = torch.zeros(BATCH, dtype=torch.long, device=base.device)
+    with Session(base) as session:
+        condition = session.condition([""]).expand(BATCH, -1, -1)
+        best = float("inf")
+        for _ in range(TIMED):
+            began = time.perf_counter()
+            base.denoise(given, timestep, condition).sum().item()
+            best = min(best, time.perf_counter() - began)
+    return best / BATCH
+
+
+@torch.no_grad()
+def operations_a_picture(base: Base) -> float:
+    """Floating-point operations of one picture that passes the U-Net."""
+    given = torch.zeros((1, *base.latent_shape), device=base.device)
+    timestep = torch.zeros(1, dtype=torch.long, device=base.device)
+    counter = FlopCounterMode(display=False)
+    with Session(base) as session, counter:
+        base.denoise(given, timestep, session.condition([""]))
+    return float(counter.get_total_flops())

@@ -1,0 +1,137 @@
+"""A benchmark on disk: its plan, its records, and the tables and figures made from them."""
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from rarebooth import hub, store
+from rarebooth.bases import open_base
+from rarebooth.bench import figures, tables
+from rarebooth.bench.estimate import (
+    GPU,
+    operations_a_picture,
+    seconds_a_picture,
+    work_of,
+)
+from rarebooth.bench.executors import Executor
+from rarebooth.bench.job import run_job
+from rarebooth.bench.plan import JobSpec, Plan, photos_digest, read_plan
+from rarebooth.bench.record import Records
+from rarebooth.bench.work import Progress, work
+from rarebooth.sheet import QUALITY
+
+FIGURES = {
+    "likeness": figures.likeness,
+    "class": figures.of_the_class,
+    "longer-training": figures.longer_training,
+}
+"""The end of a figure's name, and who draws it."""
+
+
+@dataclass(frozen=True)
+class Benchmark:
+    """A plan whose base was found. ``name``: the plan's file without its ending."""
+
+    name: str
+    plan: Plan
+    records: Records
+
+    def run(
+        self,
+        executor: Executor,
+        *,
+        retry_failed: bool = False,
+        progress: Callable[[Progress], None] = lambda _: None,
+    ) -> None:
+        """Run what has no record yet."""
+        work(
+            self.plan.jobs,
+            run_job,
+            self.records,
+            executor,
+            retry_failed=retry_failed,
+            progress=progress,
+        )
+
+    def pending(self, *, retry_failed: bool = False) -> list[JobSpec]:
+        """The jobs that ``run`` would run."""
+        return self.records.pending(self.plan.jobs, retry_failed=retry_failed)
+
+    def write(self, folder: Path) -> Iterator[Path]:
+        """Write tables and figures; yields every file."""
+        found = self.records.load(self.plan.jobs)
+        for ending, text in (
+            ("", tables.markdown(tables.results(self.plan, found))),
+            ("-times", tables.times_markdown(self.plan, found)),
+        ):
+            path = folder / f"{self.name}{ending}.md"
+            with store.writing(path) as beside:
+                beside.write_text(text, encoding="utf-8")
+            yield path
+        for subject in self.plan.pictures:
+            bodies = self._bodies(subject)
+            if bodies is None:
+                continue
+            for ending, draw in FIGURES.items():
+                path = folder / "pictures" / f"{self.name}-{subject}-{ending}.jpg"
+                with store.writing(path) as beside:
+                    draw(bodies).save(beside, format="JPEG", quality=QUALITY)
+                yield path
+
+    def _bodies(self, subject: str) -> dict[str, dict[str, Any]] | None:
+        """A subject's first seed by every entry; None until all are there."""
+        jobs: dict[str, JobSpec] = {}
+        for job in self.plan.jobs:
+            if job.subject == subject:
+                jobs.setdefault(job.label, job)
+        found = self.records.load(jobs.values())
+        done = {job.label: record["body"] for job, record in found.items()}
+        return done if jobs and len(done) == len(jobs) and all(done.values()) else None
+
+
+def open_benchmark(plan_file: Path, records: Path) -> Benchmark:
+    """Read a plan and find its base and photos, without training anything.
+
+    Raises:
+        SettingsError: the plan is wrong, or photos are missing.
+        BaseModelError: the base cannot be opened.
+    """
+    plan = read_plan(plan_file)
+    for job in plan.jobs:
+        photos_digest(job)
+    digest = open_base(plan.base).identity.digest
+    return Benchmark(plan_file.stem, plan, Records(records, {"base": digest}))
+
+
+def outlook(plan: Plan, jobs: list[JobSpec], workers: int) -> Iterator[str]:
+    """What jobs take, a line at a time: pictures through the U-Net, and the time of that here."""
+    total = work_of(jobs)
+    yield (
+        f"{len(jobs)} of {len(plan.jobs)} jobs are to be run: {total.trained:,} pictures pass the "
+        f"U-Net with gradients and {total.forward:,} without."
+    )
+    if hub.pending(plan.base) is not None or not jobs:
+        return
+    base = open_base(plan.base)
+    hours = total.passes * seconds_a_picture(base) / 3600
+    operations = total.passes * operations_a_picture(base)
+    yield (
+        f"The U-Net alone takes about {hours:.1f} hours here on one worker, {hours / workers:.1f} "
+        f"on {workers}; scoring comes on top. That is {operations:.1e} operations: "
+        f"{operations / GPU / 3600:.1f} hours on a GPU that sustains {GPU / 1e12:.0f} trillion a "
+        "second, which is an estimate."
+    )
+
+
+def rehearse(plan_file: Path, records: Path, workers: int) -> Iterator[str]:
+    """What a plan would do, a line at a time; a base that is not here is not fetched."""
+    plan = read_plan(plan_file)
+    for job in plan.jobs:
+        photos_digest(job)
+    missing = hub.pending(plan.base)
+    if missing is None:
+        yield from outlook(plan, open_benchmark(plan_file, records).pending(), workers)
+    else:
+        yield from outlook(plan, plan.jobs, workers)
+        yield f"The base is to be downloaded first: {missing}."

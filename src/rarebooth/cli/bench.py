@@ -1,0 +1,84 @@
+"""``rarebooth bench``: a plan in, records and tables out."""
+
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Literal
+
+import typer
+
+from rarebooth.cli.console import out
+
+if TYPE_CHECKING:
+    from rarebooth.bench.executors import Executor
+    from rarebooth.bench.work import Progress
+
+
+def command(
+    plan_file: Annotated[Path, typer.Argument(metavar="PLAN", help="The benchmark's TOML file.")],
+    *,
+    records: Annotated[Path, typer.Option(help="The folder of records, one for each job.")] = Path(
+        "benchmarks/records"
+    ),
+    out_folder: Annotated[
+        Path | None,
+        typer.Option("--out", help="Where the tables go. Default: beside the records' folder."),
+    ] = None,
+    executor: Annotated[
+        Literal["inline", "pool", "ray"],
+        typer.Option(help="Where jobs run: in this process, in some of this machine, or on Ray."),
+    ] = "pool",
+    workers: Annotated[
+        int | None, typer.Option(min=1, help="Processes of the pool. Default: one for each CPU.")
+    ] = None,
+    threads: Annotated[int, typer.Option(min=1, help="CPU threads of each job.")] = 1,
+    address: Annotated[str | None, typer.Option(help="An existing Ray cluster.")] = None,
+    retry_failed: Annotated[
+        bool, typer.Option("--retry-failed", help="Run jobs again that failed.")
+    ] = False,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Say what is to be done and what it takes.")
+    ] = False,
+) -> None:
+    """Run a benchmark, or what is missing of it, and write its tables.
+
+    A job that has its record is not run again, so that a benchmark that was killed continues.
+    """
+    from rarebooth.bench.running import open_benchmark, outlook, rehearse
+
+    place = out_folder or records.parent
+    count = workers or os.cpu_count() or 1
+    if dry_run:
+        for line in rehearse(plan_file, records, count):
+            out().print(line)
+        return
+    benchmark = open_benchmark(plan_file, records)
+    pending = benchmark.pending(retry_failed=retry_failed)
+    for line in outlook(benchmark.plan, pending, count):
+        out().print(line)
+    benchmark.run(
+        _executor(executor, count, threads, address),
+        retry_failed=retry_failed,
+        progress=_say,
+    )
+    for path in benchmark.write(place):
+        out().print(f"wrote {path}")
+
+
+def _say(step: "Progress") -> None:
+    job, error = step.job, step.outcome.error
+    ending = "done" if error is None else f"failed: {error}"
+    out().print(f"{step.done}/{step.total} {job.subject} {job.label} seed {job.seed}: {ending}")
+
+
+def _executor(kind: str, workers: int, threads: int, address: str | None) -> "Executor":
+    if kind == "ray":
+        from rarebooth.bench.executors.ray import Ray
+
+        return Ray(address, threads)
+    if kind == "pool":
+        from rarebooth.bench.executors.pool import Pool
+
+        return Pool(workers, threads)
+    from rarebooth.bench.executors.inline import Inline
+
+    return Inline()

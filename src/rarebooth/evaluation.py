@@ -1,0 +1,264 @@
+"""Evaluation as a job on disk: a finished run in, ``scores.json`` and the scored pictures out."""
+
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from hashlib import sha256
+from pathlib import Path
+from typing import Any, Final
+
+import numpy as np
+from PIL import Image
+
+from rarebooth import artifact, choose, scores, store
+from rarebooth.base import Base, Session
+from rarebooth.bases import open_base
+from rarebooth.choose import Quality
+from rarebooth.delta import Delta
+from rarebooth.errors import SettingsError
+from rarebooth.evidence import draw_set
+from rarebooth.folder import STAGE_NAMES, RunFolder
+from rarebooth.metric import Evidence, Judges, PictureSet
+from rarebooth.metrics.encoders.judges import open_judges
+from rarebooth.photos import Pixels
+from rarebooth.pictures import drawing_text, save_png
+from rarebooth.protocols import Extent, Protocol
+from rarebooth.settings import DrawSettings, preset_for
+from rarebooth.world.subjects import Individual, marked
+
+BASE: Final = "base"
+"""The name, among checkpoints, of the model before training."""
+
+CHOOSING: Final = "validation"
+"""The name of the pictures that choose a checkpoint."""
+
+
+@dataclass
+class Evaluator:
+    """Draws and scores the checkpoints of one run, and keeps the pictures.
+
+    Pictures that are there already, drawn from the same subject file in the same way, are not drawn
+    again. ``seconds``: what drawing and scoring took, in this call alone.
+    """
+
+    folder: RunFolder
+    record: Mapping[str, Any]
+    noun: str
+    photos: Pixels
+    individual: Individual | None
+    base: Base
+    judges: Judges
+    draw: DrawSettings
+    extent: Extent
+    seconds: dict[str, float] = field(default_factory=lambda: {"drawing": 0.0, "scoring": 0.0})
+
+    def evaluate(
+        self, names: Sequence[str], progress: Callable[[str, int, int], None]
+    ) -> dict[str, Any]:
+        """Score these checkpoints; ``progress`` is told which is next, and of how many."""
+        with Session(self.base) as session:
+            beside = self.extent.beside(self.noun)
+            progress(BASE, 0, len(names) + 1)
+            untouched = self._sets(session, BASE, beside, self.noun, self.base.identity.digest)
+            # The subject's prompts with the plain noun: what the base makes of them.
+            of_subject = self.extent.subject(self.noun)
+            self._sets(session, BASE, of_subject, self.noun, self.base.identity.digest)
+            found: dict[str, Any] = {}
+            qualities: dict[str, Quality] = {}
+            for done, name in enumerate(names, start=1):
+                progress(name, done, len(names) + 1)
+                learnt = artifact.load(self.folder.checkpoint(name))
+                artifact.require_base(learnt, self.base.identity)
+                session.wear(learnt.delta)
+                phrase, digest = learnt.delta.phrases[0], learnt.digest
+                drawn = self._sets(session, name, of_subject, phrase, digest)
+                others = self._sets(session, name, beside, self.noun, digest)
+                choosing = {CHOOSING: self.extent.choosing()}
+                validation = self._sets(session, name, choosing, phrase, digest)[CHOOSING]
+                began = time.monotonic()
+                quality = choose.quality(validation, self.photos, self.noun, self.judges)
+                evidence = Evidence(
+                    self.noun, self.photos, drawn, others, untouched, self.judges, self.individual
+                )
+                found[name] = {
+                    "subject": digest,
+                    "validation": {**asdict(quality), "harmonic": quality.harmonic},
+                    "scores": scores.score(evidence),
+                }
+                self.seconds["scoring"] += time.monotonic() - began
+                if name not in STAGE_NAMES:
+                    qualities[name] = quality
+                session.wear(Delta(()))
+        return {**self._about(), **_recommended(self.record, qualities), "checkpoints": found}
+
+    def _about(self) -> dict[str, Any]:
+        return {
+            "noun": self.noun,
+            "base": asdict(self.base.identity),
+            "drawing": asdict(self.draw),
+            "extent": asdict(self.extent),
+            "conventions": scores.conventions(self.judges),
+            "seconds": {name: round(value, 2) for name, value in self.seconds.items()},
+        }
+
+    def _sets(
+        self,
+        session: Session,
+        checkpoint: str,
+        protocols: Mapping[str, Protocol],
+        named: str,
+        digest: str,
+    ) -> dict[str, PictureSet]:
+        """The pictures of some protocols, from disk where they are there."""
+        began = time.monotonic()
+        found: dict[str, PictureSet] = {}
+        for name, protocol in protocols.items():
+            path = self.folder.drawn(checkpoint, name)
+            text = self._text(protocol, named, digest)
+            kept = read_set(path, protocol, self.base.size, text["key"])
+            if kept is None:
+                kept = draw_set(session, protocol, named, self.draw)
+                save_png(path, Image.fromarray(_grid(kept)), text)
+            found[name] = kept
+        self.seconds["drawing"] += time.monotonic() - began
+        return found
+
+    def _text(self, protocol: Protocol, named: str, digest: str) -> dict[str, str]:
+        text = {
+            "prompts": "; ".join(protocol.templates).replace("{}", named),
+            "seeds": f"{protocol.first_seed} to {protocol.seeds[-1]}",
+            "subject": digest[:16],
+            **drawing_text(self.base.identity, self.base.size, self.draw),
+        }
+        return {**text, "key": sha256(repr(sorted(text.items())).encode()).hexdigest()[:16]}
+
+
+def evaluate(
+    run: Path,
+    *,
+    extent: Extent | None = None,
+    checkpoints: Sequence[str] | None = None,
+    base: str | None = None,
+    device: str = "auto",
+    precision: str = "auto",
+    judges: Judges | None = None,
+    progress: Callable[[str, int, int], None] = lambda _name, _done, _total: None,
+    notice: Callable[[str], None] = lambda _: None,
+) -> dict[str, Any]:
+    """Score a finished run's checkpoints and write ``scores.json``; returns what it holds.
+
+    ``extent``: how many pictures, by default as the papers do. ``checkpoints``: their names, by
+    default all of the last stage. ``base``: where the base lies, if it was a folder in training.
+
+    Raises:
+        SettingsError: no finished run with photos of one subject, or no judges to be had.
+        ArtifactError: a checkpoint that is not there.
+    """
+    folder = RunFolder(run)
+    record = _finished(folder)
+    names = _names(folder, checkpoints)
+    header = artifact.load(folder.checkpoint(names[0])).header
+    if len(header.nouns) != 1:
+        raise SettingsError(
+            f"{run} holds {len(header.nouns)} subjects, and scores are of one. Train and "
+            "evaluate them one by one."
+        )
+    photos, individual = read_photos(folder)
+    name = base or header.base.name
+    opened = open_base(
+        name, device=device, precision=precision, resolution=header.size, notice=notice
+    )
+    evaluator = Evaluator(
+        folder=folder,
+        record=record,
+        noun=header.nouns[0],
+        photos=photos,
+        individual=individual,
+        base=opened,
+        judges=judges or open_judges(name, str(opened.device)),
+        draw=DrawSettings(**record["drawing"]) if "drawing" in record else preset_for(name).draw,
+        extent=extent or Extent(),
+    )
+    found = evaluator.evaluate(names, progress)
+    store.write_json(folder.scores, found)
+    return found
+
+
+def read_set(
+    path: Path, protocol: Protocol, size: int, key: str | None = None
+) -> PictureSet | None:
+    """The pictures of a protocol that ``evaluate`` kept, or None: absent, damaged, or others."""
+    try:
+        with Image.open(path, formats=["PNG"]) as image:
+            if key is not None and image.info.get("rarebooth:key") != key:
+                return None
+            grid = np.asarray(image.convert("RGB"))
+    except (OSError, ValueError, SyntaxError):
+        return None
+    rows, columns = len(protocol.templates), protocol.count
+    if grid.shape != (rows * size, columns * size, 3):
+        return None
+    images = grid.reshape(rows, size, columns, size, 3).swapaxes(1, 2)
+    return PictureSet(protocol.templates, images)
+
+
+def read_photos(folder: RunFolder) -> tuple[Pixels, Individual | None]:
+    """The photos of a run as its network saw them, and who they show, if it is a miniature.
+
+    Raises:
+        SettingsError: none were kept.
+    """
+    files = folder.crops(1)
+    if not files:
+        raise SettingsError(
+            f"{folder.path} holds no photos to compare with, as runs of earlier versions do not. "
+            "Train it once more, with another --out."
+        )
+    pictures: list[Pixels] = []
+    marks: set[str | None] = set()
+    for file in files:
+        with Image.open(file, formats=["PNG"]) as image:
+            marks.add(image.info.get("rarebooth:world"))
+            pictures.append(np.asarray(image.convert("RGB")))
+    mark = marks.pop()
+    return np.stack(pictures), None if mark is None or marks else marked(mark)
+
+
+def _grid(pictures: PictureSet) -> Pixels:
+    rows, columns, size = pictures.images.shape[:3]
+    return pictures.images.swapaxes(1, 2).reshape(rows * size, columns * size, 3)
+
+
+def _finished(folder: RunFolder) -> dict[str, Any]:
+    record = folder.read()
+    if record is None or record.get("status") != "finished":
+        state = "no run" if record is None else f"a run that is {record.get('status')}"
+        raise SettingsError(
+            f"{folder.path} holds {state}; only a finished one can be evaluated. Train it first; "
+            "the same command continues a run that was interrupted."
+        )
+    return record
+
+
+def _names(folder: RunFolder, asked: Sequence[str] | None) -> list[str]:
+    there = folder.checkpoints()
+    names = list(asked or (name for name in there if name not in STAGE_NAMES))
+    missing = [name for name in names if name not in there]
+    if missing or not names:
+        raise SettingsError(
+            f"{folder.path} has no checkpoint {missing[0] if missing else 'of its last stage'}; it "
+            f"has: {', '.join(there) or 'none'}."
+        )
+    return names
+
+
+def _recommended(
+    record: Mapping[str, Any], qualities: Mapping[str, Quality]
+) -> dict[str, str | None]:
+    chosen = choose.held_out(qualities) if qualities else None
+    return {
+        "recommended": record.get("recommended"),
+        "rule": (record.get("choice") or {}).get("rule"),
+        "why": (record.get("choice") or {}).get("why"),
+        "best_held_out": chosen,
+    }

@@ -1,0 +1,67 @@
+"""Cosines of pictures, and the order in which they are averaged.
+
+Pairs are averaged to a picture, pictures to a prompt, prompts to a subject: papers do not say, and
+a mean over all pairs would weigh subjects by their photos. A photo is never paired with itself.
+"""
+
+import numpy as np
+
+from rarebooth.metric import Evidence, PictureJudge, PictureSet, Score
+from rarebooth.photos import Pixels
+from rarebooth.prompts import QUALITIES
+
+_PROPERTIES = tuple(f"a {quality} {{}}" for quality in QUALITIES)
+
+
+def features(judge: PictureJudge, pictures: PictureSet) -> np.ndarray:
+    """L2-normalised features, float [P, N, D], of a set."""
+    prompts, count = pictures.images.shape[:2]
+    return judge.images(pictures.flat).numpy().reshape(prompts, count, -1)
+
+
+def to_photos(judge: PictureJudge, pictures: PictureSet, photos: Pixels) -> np.ndarray:
+    """Cosines [P, N, R] of every picture of a set to every photo."""
+    return features(judge, pictures) @ judge.images(photos).numpy().T
+
+
+def among(judge: PictureJudge, photos: Pixels) -> np.ndarray:
+    """Cosines [R, R - 1] of every photo to all others."""
+    seen = judge.images(photos).numpy()
+    return to_others(seen @ seen.T)
+
+
+def likeness(judge: PictureJudge, evidence: Evidence) -> dict[str, Score]:
+    """Mean cosines to all photos by protocol, and "real", that of photos to one another."""
+    found: dict[str, Score] = {}
+    for name, pictures in evidence.subject.items():
+        means = to_photos(judge, pictures, evidence.photos).mean(axis=2)
+        found |= split(name, pictures.templates, means)
+    if len(evidence.photos) > 1:
+        found["real"] = Score(float(among(judge, evidence.photos).mean()))
+    return found
+
+
+def to_others(table: np.ndarray) -> np.ndarray:
+    """A table [..., N, N] of all pairs without its diagonal: [..., N, N - 1]."""
+    count = table.shape[-1]
+    return table[..., ~np.eye(count, dtype=bool)].reshape(*table.shape[:-1], count - 1)
+
+
+def split(name: str, templates: tuple[str, ...], pictures: np.ndarray) -> dict[str, Score]:
+    """The score of pictures [P, N], and apart of prompts that ask a property and of the rest.
+
+    A property contradicts the photos' colours and shape, so that likeness falls with obedience.
+    """
+    found = {name: Score.of(templates, pictures)}
+    asks = np.array([template.startswith(_PROPERTIES) for template in templates])
+    if asks.any():
+        for part, rows in (("properties", asks), ("scenes", ~asks)):
+            if rows.any():
+                kept = tuple(templates[row] for row in np.flatnonzero(rows))
+                found[f"{name}.{part}"] = Score.of(kept, pictures[rows])
+    return found
+
+
+def told(judge: PictureJudge) -> str:
+    """A judge's name and what it is fed."""
+    return f"{judge.name}, {judge.fed}"

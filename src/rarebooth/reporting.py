@@ -1,0 +1,98 @@
+"""A report as a job on disk: evaluated run folders in, one page out."""
+
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, Final
+
+from rarebooth.errors import SettingsError
+from rarebooth.evaluation import BASE, CHOOSING, read_photos, read_set
+from rarebooth.folder import RunFolder
+from rarebooth.metric import PictureSet
+from rarebooth.metrics.encoders.judges import open_judges
+from rarebooth.photos import Pixels
+from rarebooth.protocols import Extent, Protocol
+from rarebooth.report import Nearest, RunView, report
+from rarebooth.store import writing
+
+PAIRS: Final = 6
+"""Pictures that are shown beside the photo they are nearest to."""
+
+
+def make_report(runs: Sequence[Path], out: Path) -> Path:
+    """Write the page of some runs to ``out``; returns it.
+
+    Raises:
+        SettingsError: a run that was not evaluated.
+    """
+    page = report([_view(RunFolder(run)) for run in runs])
+    with writing(out) as beside:
+        beside.write_text(page, encoding="utf-8")
+    return out
+
+
+def _view(folder: RunFolder) -> RunView:
+    try:
+        scores: dict[str, Any] = json.loads(folder.scores.read_text("utf-8"))
+    except (OSError, ValueError) as error:
+        raise SettingsError(
+            f"{folder.path} holds no scores that can be read. Make them: rarebooth evaluate "
+            f"{folder.path}"
+        ) from error
+    photos, _ = read_photos(folder)
+    pictures = _pictures(folder, scores, photos.shape[1])
+    shown = pictures.get(str(scores.get("recommended")), {})
+    return RunView(
+        name=folder.path.resolve().name,
+        record=folder.read() or {},
+        scores=scores,
+        losses=_losses(folder),
+        photos=photos,
+        pictures=pictures,
+        nearest=_nearest(scores["base"]["name"], shown, photos),
+    )
+
+
+def _pictures(
+    folder: RunFolder, scores: Mapping[str, Any], size: int
+) -> dict[str, dict[str, PictureSet]]:
+    """What the scores were made from, as far as it is still there."""
+    extent, noun = Extent(**scores["extent"]), scores["noun"]
+    protocols: dict[str, Protocol] = {
+        **extent.subject(noun),
+        **extent.beside(noun),
+        CHOOSING: extent.choosing(),
+    }
+    found: dict[str, dict[str, PictureSet]] = {}
+    for checkpoint in (BASE, *scores["checkpoints"]):
+        for name, protocol in protocols.items():
+            kept = read_set(folder.drawn(checkpoint, name), protocol, size)
+            if kept is not None:
+                found.setdefault(checkpoint, {})[name] = kept
+    return found
+
+
+def _nearest(base: str, shown: Mapping[str, PictureSet], photos: Pixels) -> list[Nearest]:
+    """The pictures that are most like a photo; none where the judges are not on this machine."""
+    if not shown or len(photos) < 2:
+        return []
+    try:
+        dino = open_judges(base).dino
+    except SettingsError:
+        return []
+    real = dino.images(photos)
+    among = real @ real.T
+    among.fill_diagonal_(-1)
+    found: list[Nearest] = []
+    for pictures in (shown[name].flat for name in ("diverse", "simple") if name in shown):
+        for picture, likeness in zip(pictures, dino.images(pictures) @ real.T, strict=True):
+            best = int(likeness.argmax())
+            value = float(likeness[best])
+            found.append(Nearest(picture, photos[best], value, value > float(among.max())))
+    return sorted(found, key=lambda each: -each.similarity)[:PAIRS]
+
+
+def _losses(folder: RunFolder) -> list[dict[str, Any]]:
+    if not folder.steps.is_file():
+        return []
+    return [json.loads(line) for line in folder.steps.read_text("utf-8").splitlines()]

@@ -1,0 +1,376 @@
+"""Jobs run anywhere, killed at any moment: each is recorded once, and the table is the same."""
+
+import importlib.util
+import json
+import multiprocessing
+import os
+import random
+import signal
+import subprocess
+import sys
+import threading
+import time
+from functools import partial
+from pathlib import Path
+
+import pytest
+import torch
+
+from rarebooth.bench.executors import pool
+from rarebooth.bench.executors.inline import Inline
+from rarebooth.bench.executors.pool import Pool
+from rarebooth.bench.executors.ray import Ray
+from rarebooth.bench.record import Records
+from rarebooth.bench.tables import markdown, results
+from rarebooth.bench.work import work
+from rarebooth.errors import ResourceError, SettingsError
+from test_bench_tables import body, small_plan
+
+NO_RAY = importlib.util.find_spec("ray") is None
+
+
+def stub(job):
+    time.sleep(0.05)
+    return body(job)
+
+
+def clumsy(folder, job):
+    """Dies by SIGKILL the first time that a job of seed 0 is run."""
+    marker = Path(folder) / f"{job.subject}-{job.label}-{job.seed}"
+    if job.seed == 0 and not marker.exists():
+        marker.touch()
+        os.kill(os.getpid(), signal.SIGKILL)
+    return stub(job)
+
+
+def poison(folder, job):
+    """Dies each time that a job of the cat is run, and notes it."""
+    if job.subject == "cat":
+        with (Path(folder) / f"{job.label}-{job.seed}").open("a") as file:
+            file.write("x")
+        os.kill(os.getpid(), signal.SIGKILL)
+    return stub(job)
+
+
+def endless(folder, job):
+    (Path(folder) / str(os.getpid())).touch()
+    time.sleep(600)
+
+
+def surroundings(job):
+    time.sleep(0.2)  # so that both workers have some
+    return {
+        "pid": os.getpid(),
+        "threads": torch.get_num_threads(),
+        "OMP_NUM_THREADS": os.environ["OMP_NUM_THREADS"],
+    }
+
+
+def records_in(folder):
+    return Records(folder, {"base": "digest"})
+
+
+def table(plan, records):
+    return markdown(results(plan, records.load(plan.jobs)))
+
+
+@pytest.fixture
+def plan(tmp_path):
+    return small_plan(tmp_path)
+
+
+@pytest.fixture
+def straight(plan, tmp_path):
+    """The table of a run that nothing happened to."""
+    records = records_in(tmp_path / "straight")
+    work(plan.jobs, body, records, Inline())
+    return table(plan, records)
+
+
+@pytest.fixture
+def forking(monkeypatch):
+    """Pays for importing torch once; what starts is still a process of its own."""
+    context = multiprocessing.get_context("forkserver")
+    # All that any test preloads: there is one fork server for a whole test run.
+    context.set_forkserver_preload(
+        ["rarebooth.training", "rarebooth.bases.sd", "rarebooth.bench.work"]
+    )
+    monkeypatch.setattr(pool, "START", "forkserver")
+    return context
+
+
+def test_what_is_recorded_is_not_run_again(plan, tmp_path):
+    records, run, told = records_in(tmp_path / "records"), [], []
+
+    def counting(job):
+        run.append(job)
+        return body(job)
+
+    work(plan.jobs[:5], counting, records, Inline(), progress=told.append)
+    assert [(each.job, each.done, each.total) for each in told] == [
+        (job, number, 5) for number, job in enumerate(plan.jobs[:5], start=1)
+    ]
+    work(plan.jobs, counting, records, Inline(), progress=told.append)
+    assert run == plan.jobs
+    assert (told[-1].done, told[-1].total) == (12, 12)
+    record = records.find(plan.jobs[0])
+    assert record == json.loads(records.path(plan.jobs[0]).read_text("utf-8"))
+    assert record["body"] == body(plan.jobs[0])
+    assert record["job"] == json.loads(json.dumps(plan.jobs[0].plain))
+    name = records.path(plan.jobs[0]).name
+    assert name == f"backpack-ours-0-{records.key(plan.jobs[0])[:12]}.json"
+    assert sorted(records.folder.iterdir()) == sorted(map(records.path, plan.jobs))
+    # Another base is another set of records, in the same folder.
+    assert Records(records.folder, {"base": "other"}).pending(plan.jobs) == plan.jobs
+
+
+def test_a_failure_is_recorded_without_paths_and_retried_when_asked(plan, tmp_path):
+    records, run = records_in(tmp_path), []
+
+    def failing(job):
+        run.append(job)
+        if job.subject == "can":
+            raise ResourceError(
+                f"no room in '{tmp_path}/my photos' or {tmp_path}/x.png; see and/or"
+            )
+        return body(job)
+
+    work(plan.jobs, failing, records, Inline())
+    can = [job for job in plan.jobs if job.subject == "can"]
+    for job in can:
+        record = records.find(job)
+        assert record is not None
+        assert (record["status"], record["body"]) == ("failed", None)
+        assert record["error"] == "ResourceError: no room in ... or ...; see and/or"
+    assert len(run) == 12
+    work(plan.jobs, failing, records, Inline())
+    assert len(run) == 12
+    work(plan.jobs, body, records, Inline(), retry_failed=True)
+    assert records.pending(plan.jobs, retry_failed=True) == []
+    assert len(results(plan, records.load(plan.jobs)).subjects) == 4
+
+
+def test_ctrl_c_leaves_whole_records_and_is_gone_on_from(plan, tmp_path, straight):
+    records, left = records_in(tmp_path / "records"), [3]
+
+    def interrupted(job):
+        left[0] -= 1
+        if left[0] < 0:
+            raise KeyboardInterrupt
+        return body(job)
+
+    with pytest.raises(KeyboardInterrupt):
+        work(plan.jobs, interrupted, records, Inline())
+    assert sorted(records.folder.iterdir()) == sorted(map(records.path, plan.jobs[:3]))
+    work(plan.jobs, body, records, Inline())
+    assert table(plan, records) == straight
+
+
+def test_a_damaged_record_counts_as_missing(plan, tmp_path):
+    records, job = records_in(tmp_path), plan.jobs[0]
+    work([job], body, records, Inline())
+    path = records.path(job)
+    whole = path.read_text("utf-8")
+    sound = json.loads(whole)
+    assert records.pending([job]) == []
+    damaged = [whole[:length] for length in range(0, len(whole) - 2, 97)]
+    for change in (
+        {"format": 2},
+        {"key": "0" * 64},
+        {"status": "running"},
+        {"body": None},
+        {"status": "failed"},
+    ):
+        damaged.append(json.dumps({**sound, **change}))
+    for text in [*damaged, "[]", "3", "\0"]:
+        path.write_text(text, "utf-8")
+        assert records.find(job) is None, text[:200]
+    path.write_bytes(b"\xff\xfe" + whole.encode())
+    assert records.pending([job]) == [job]
+    work([job], body, records, Inline())
+    assert records.find(job) == sound
+
+
+@pytest.mark.slow
+def test_workers_killed_at_random_cost_no_job(plan, tmp_path, straight, forking):
+    dice, killed = random.Random(1), 0
+
+    def kill_some(stop):
+        # Twice at most, as often as a job is run again.
+        nonlocal killed
+        for _ in range(2):
+            stop.wait(dice.uniform(0.05, 0.2))
+            children = multiprocessing.active_children()
+            if children and not stop.is_set():
+                dice.choice(children).kill()
+                killed += 1
+
+    for attempt in range(3):
+        records, stop = records_in(tmp_path / str(attempt)), threading.Event()
+        killer = threading.Thread(target=kill_some, args=(stop,))
+        killer.start()
+        work(plan.jobs, stub, records, Pool(2))
+        stop.set()
+        killer.join()
+        assert all(record["status"] == "done" for record in records.load(plan.jobs).values())
+        assert table(plan, records) == straight
+    assert killed >= 4
+
+
+def test_a_job_whose_process_dies_is_run_again(plan, tmp_path, straight, forking):
+    records = records_in(tmp_path / "records")
+    work(plan.jobs, partial(clumsy, str(tmp_path)), records, Pool(2))
+    assert len(list(tmp_path.glob("*-*-0"))) == 8
+    assert table(plan, records) == straight
+
+
+def test_a_job_that_always_kills_its_process_fails_alone(plan, tmp_path, forking):
+    records = records_in(tmp_path / "records")
+    work(plan.jobs, partial(poison, str(tmp_path)), records, Pool(2))
+    found = records.load(plan.jobs)
+    errors = {record["error"] for job, record in found.items() if job.subject == "cat"}
+    assert errors == {"WorkerDied: the process that ran it died 3 times, the last time by signal 9"}
+    assert [(tmp_path / name).read_text() for name in ("ours-0", "ours-1", "theirs-0")] == [
+        "xxx"
+    ] * 3
+    others = [record["status"] for job, record in found.items() if job.subject != "cat"]
+    assert others == ["done"] * 9
+
+
+def test_what_goes_wrong_with_a_record_ends_the_workers(plan, forking):
+    def full(job, outcome):
+        raise ResourceError("No space is left")
+
+    with pytest.raises(ResourceError, match="No space"):
+        Pool(2).run(plan.jobs, stub, full)
+    assert multiprocessing.active_children() == []
+
+
+@pytest.mark.slow
+def test_a_few_spawned_workers_do_all_jobs_with_their_threads(plan, monkeypatch):
+    monkeypatch.setenv("OMP_NUM_THREADS", "1")
+    told = {}
+    Pool(2, threads=3).run(
+        plan.jobs, surroundings, lambda job, outcome: told.update({job: outcome})
+    )
+    assert told.keys() == set(plan.jobs)
+    bodies = [outcome.body for outcome in told.values()]
+    assert {(each["threads"], each["OMP_NUM_THREADS"]) for each in bodies} == {(3, "3")}
+    processes = {each["pid"] for each in bodies}
+    assert len(processes) <= 2
+    assert os.getpid() not in processes
+    assert os.environ["OMP_NUM_THREADS"] == "1"
+    assert multiprocessing.active_children() == []
+
+
+@pytest.mark.parametrize("name", ["workers", "threads"])
+def test_a_pool_needs_someone_to_work(name):
+    with pytest.raises(SettingsError, match=f"{name} is 0"):
+        Pool(**{"workers": 1, name: 0})
+
+
+def drive(folder, workers, run_job):
+    """What one process of a benchmark does: the same each time it is started."""
+    pool.START = "fork"  # forked itself, it would start another fork server
+    executor = Pool(workers) if workers else Inline()
+    work(small_plan(folder).jobs, run_job, records_in(folder / "records"), executor)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("workers", [0, 2])
+def test_a_killed_benchmark_is_gone_on_with_to_the_same_bytes(
+    plan, tmp_path, straight, forking, workers
+):
+    dice, records, endings = random.Random(workers), records_in(tmp_path / "records"), []
+
+    def start():
+        process = forking.Process(target=drive, args=(tmp_path, workers, stub))
+        process.start()
+        return process
+
+    for target in (1, 4, 7):
+        process, give_up = start(), time.monotonic() + 60
+        while process.is_alive() and time.monotonic() < give_up:
+            if len(list(records.folder.glob("*.json"))) >= target:
+                break
+            time.sleep(0.005)
+        time.sleep(dice.random() * 0.05)
+        process.kill()
+        process.join(30)
+        endings.append(process.exitcode)
+    assert endings == [-9] * 3
+    assert records.pending(plan.jobs)
+    last = start()
+    last.join(60)
+    assert last.exitcode == 0
+    assert table(plan, records) == straight
+
+
+@pytest.mark.slow
+def test_no_worker_outlives_its_parent(plan, tmp_path, forking):
+    pids = tmp_path / "pids"
+    pids.mkdir()
+    process = forking.Process(target=drive, args=(tmp_path, 2, partial(endless, str(pids))))
+    process.start()
+    give_up = time.monotonic() + 60
+    while len(list(pids.iterdir())) < 2 and time.monotonic() < give_up:
+        time.sleep(0.02)
+    workers = [int(path.name) for path in pids.iterdir()]
+    assert len(workers) == 2
+    process.kill()
+    process.join(30)
+    give_up = time.monotonic() + 30
+    while any(map(alive, workers)) and time.monotonic() < give_up:
+        time.sleep(0.02)
+    assert not any(map(alive, workers))
+
+
+def alive(pid):
+    try:
+        # One that has ended, and that nobody has asked about yet, is still listed, as a zombie.
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    except OSError:
+        return False
+
+
+def test_ray_that_is_not_installed_is_named(plan, monkeypatch):
+    monkeypatch.setitem(sys.modules, "ray", None)
+    with pytest.raises(SettingsError, match=r'pip install "rarebooth\[ray\]"'):
+        Ray().run(plan.jobs, stub, lambda job, outcome: None)
+
+
+def on_ray(folder):
+    """Runs the plan on Ray on this machine, with workers that die; for a process of its own."""
+    plan, records = small_plan(folder), records_in(folder / "records")
+    work(plan.jobs, partial(clumsy, str(folder)), records, Ray())
+    assert "RAY_AUTH_TOKEN" not in os.environ
+    more = Records(folder / "records", {"base": "other"})
+    work(plan.jobs[:7], partial(poison, str(folder)), more, Ray())
+    print([record["error"] for record in more.load(plan.jobs).values()][-1])  # noqa: T201
+    try:
+        work(plan.jobs[7:], stub, more, Ray(threads=10_000))
+    except SettingsError as error:
+        print(error)  # noqa: T201
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(NO_RAY, reason="Ray is not installed; it comes with the extra rarebooth[ray]")
+def test_ray_does_the_same_and_survives_dead_workers(plan, tmp_path, straight):
+    # In a process of its own: Ray asks for this machine's address in a way that tests forbid.
+    code = f"import test_bench_executors as t; t.on_ray(t.Path({str(tmp_path)!r}))"
+    done = subprocess.run(
+        [sys.executable, "-c", code],
+        cwd=Path(__file__).parent,
+        capture_output=True,
+        text=True,
+        timeout=300,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    assert len(list(tmp_path.glob("*-*-0"))) == 8
+    assert table(plan, records_in(tmp_path / "records")) == straight
+    died, refused = done.stdout.splitlines()[-2:]
+    assert died == (
+        "WorkerDied: the process that ran it died 3 times, the last time by WorkerCrashedError"
+    )
+    assert refused.startswith("threads is 10000, and Ray has ")

@@ -1,0 +1,237 @@
+"""Tables from records: who counts, which checkpoint, how sure a mean is."""
+
+import json
+import random
+from dataclasses import asdict
+from typing import Any
+
+import pytest
+
+from rarebooth.bench.intervals import over_subjects, paired
+from rarebooth.bench.plan import read_plan
+from rarebooth.bench.tables import LIKENESS, markdown, results, times_markdown
+
+PLAN = """
+base = "embedded"
+subjects = "miniature"
+only = ["backpack", "can", "cat", "dog"]
+[extent]
+diverse = 1
+[entries.ours]
+method = "two-stage"
+checkpoints = [10, 20, 30]
+fixed = 20
+score = "all"
+seeds = [0, 1]
+[entries.theirs]
+method = "textual-inversion"
+checkpoints = [10, 20]
+fixed = 10
+"""
+
+
+def small_plan(folder, text=PLAN):
+    """Four subjects by three jobs."""
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / "plan.toml").write_text(text, "utf-8")
+    return read_plan(folder / "plan.toml")
+
+
+def body(job) -> dict[str, Any]:
+    """What a job might return: numbers that depend on the job alone."""
+    dice = random.Random(job.key({}))
+    chosen = {"fixed": str(job.fixed), "held-out": str(dice.choice(job.checkpoints))}
+    checkpoints: dict[str, Any] = {}
+    for name in map(str, job.checkpoints):
+        checkpoints[name] = {"validation": {}}
+        if job.score == "all" or name in chosen.values():
+            numbers = {"diverse": dice.random(), "simple": dice.random(), "class.change": 0.1}
+            numbers |= {"diverse.properties": dice.random()}
+            scores = {of: {"value": round(number, 4)} for of, number in numbers.items()}
+            checkpoints[name]["scores"] = dict.fromkeys(
+                ("clip_i", "dino", "clip_t", "pres"), scores
+            )
+    return {
+        "chosen": chosen,
+        "checkpoints": checkpoints,
+        "conventions": {"dino": "embedded/dino, whole pictures", "clip_i": "embedded/clip"},
+        "cost": {
+            "samples": 400 if job.label == "ours" else 50,
+            "class_images": 0,
+            "unet_pictures_training": 400,
+            "unet_pictures_drawing": 1000 + job.seed,
+            "cpu_seconds": {"training": 10.0, "drawing": 2.0 + job.seed},
+        },
+    }
+
+
+def done(jobs) -> dict[Any, dict[str, Any]]:
+    return {job: {"status": "done", "body": body(job)} for job in jobs}
+
+
+def row(rows, entry, choice):
+    return next(each for each in rows if (each.entry, each.choice) == (entry, choice))
+
+
+def test_an_interval_by_hand():
+    # Of five values with one 1, the resampled mean is Bin(5, 1/5) / 5: P(0) = 0.328, P(<= 2) =
+    # 0.942, P(<= 3) = 0.993; 2.5 % lie at 0 and 97.5 % at 3 / 5.
+    found = over_subjects([0.0, 0.0, 1.0, 0.0, 0.0])
+    assert (found.mean, found.low, found.high, found.count) == (0.2, 0.0, 0.6, 5)
+    # Of 0 and 1 it is 0 in a quarter of draws and 1 in another.
+    two = over_subjects([0.0, 1.0])
+    assert (two.mean, two.low, two.high) == (0.5, 0.0, 1.0)
+    one = over_subjects([0.7])
+    assert (one.mean, one.low, one.high, one.count) == (0.7, 0.7, 0.7, 1)
+
+
+def test_an_interval_is_the_same_each_time_and_narrows_with_subjects():
+    dice = random.Random(0)
+    values = [dice.gauss(0.5, 0.1) for _ in range(40)]
+    found = over_subjects(values)
+    assert found == over_subjects(values)
+    # The normal approximation: 1.96 standard errors to each side.
+    assert found.high - found.low == pytest.approx(2 * 1.96 * 0.1 / 40**0.5, rel=0.25)
+    few = over_subjects(values[:10])
+    assert few.high - few.low > found.high - found.low
+
+
+def test_a_paired_difference_is_over_shared_subjects():
+    ours = {"a": 0.9, "b": 0.5, "c": 0.1}
+    theirs = {"d": 0.0, "b": 0.3, "a": 0.7}
+    found = paired(ours, theirs)
+    assert found is not None
+    # Both differ by 0.2, so that no resampling changes the mean, however far apart subjects are.
+    assert [found.mean, found.low, found.high] == pytest.approx([0.2, 0.2, 0.2])
+    assert found.count == 2
+    assert paired(ours, {"d": 1.0}) is None
+
+
+def test_subjects_count_up_to_the_first_hole(tmp_path):
+    plan = small_plan(tmp_path)
+    names = [subject.name for subject in plan.subjects]
+    assert names == ["backpack", "can", "cat", "dog"]
+    records = done(plan.jobs)
+    assert results(plan, records).subjects == tuple(names)
+    # One seed of one entry of the third subject is missing: the fourth does not count either.
+    hole = next(
+        job for job in plan.jobs if (job.subject, job.label, job.seed) == ("cat", "ours", 1)
+    )
+    there = {job: record for job, record in records.items() if job != hole}
+    found = results(plan, there)
+    assert found.subjects == ("backpack", "can")
+    assert row(found.rows, "theirs", "fixed").estimates["dino diverse"].count == 2
+    failed = {**records, hole: {"status": "failed", "error": "ResourceError: no memory"}}
+    assert results(plan, failed).rows == found.rows
+    assert "Failed: cat, ours, 1." in markdown(results(plan, failed))
+    assert "2 of 4 subjects: backpack, can." in markdown(found)
+    nothing = markdown(results(plan, {}))
+    assert nothing == ("0 of 4 subjects are finished with every entry: there is no table yet.\n")
+
+
+def test_means_are_of_the_checkpoint_that_counts(tmp_path):
+    plan = small_plan(tmp_path)
+    bodies = {job: body(job) for job in plan.jobs}
+    found = results(plan, done(plan.jobs))
+
+    def dino(job, name):
+        return bodies[job]["checkpoints"][name]["scores"]["dino"]["diverse"]["value"]
+
+    def mean(label, choose):
+        by_subject = [
+            [dino(job, choose(job)) for job in plan.jobs_of(subject) if job.label == label]
+            for subject in plan.subjects
+        ]
+        assert {len(each) for each in by_subject} == {2 if label == "ours" else 1}
+        return sum(sum(each) / len(each) for each in by_subject) / len(by_subject)
+
+    def estimate(label, choice):
+        return row(found.rows, label, choice).estimates["dino diverse"].mean
+
+    for label in ("ours", "theirs"):
+        for choice in ("fixed", "held-out"):
+            expected = mean(label, lambda job, kind=choice: bodies[job]["chosen"][kind])
+            assert estimate(label, choice) == pytest.approx(expected, abs=1e-12)
+    best = mean("ours", lambda job: max(map(str, job.checkpoints), key=lambda n: dino(job, n)))
+    assert estimate("ours", "oracle") == pytest.approx(best, abs=1e-12)
+    assert best > estimate("ours", "fixed")
+    # An entry that was not scored everywhere has no oracle.
+    assert [(each.entry, each.choice) for each in found.rows] == [
+        ("ours", "fixed"),
+        ("ours", "held-out"),
+        ("ours", "oracle"),
+        ("theirs", "fixed"),
+        ("theirs", "held-out"),
+    ]
+    difference = row(found.differences, "theirs", "fixed").estimates["dino diverse"]
+    expected = estimate("ours", "fixed") - estimate("theirs", "fixed")
+    assert difference.mean == pytest.approx(expected, abs=1e-12)
+    assert difference.low < difference.mean < difference.high
+
+
+def test_the_text_shows_what_was_found_and_is_json_able(tmp_path):
+    plan = small_plan(tmp_path)
+    found = results(plan, done(plan.jobs))
+    text = markdown(found)
+    assert json.loads(json.dumps(asdict(found)))["of"] == 4
+    header = next(line for line in text.splitlines() if line.startswith("| entry | checkpoint"))
+    assert header == (
+        "| entry | checkpoint | clip_i diverse ↑ | dino diverse ↑ | clip_i simple ↑ "
+        "| dino simple ↑ |"
+    )
+    each = row(found.rows, "ours", "oracle").estimates["dino simple"]
+    assert f"| {each.mean:.3f} [{each.low:.3f}, {each.high:.3f}] |" in text
+    assert "| ours | oracle (optimistic) |" in text
+    assert "pres class.change ↓" in text
+    assert "drift" not in text.split("### What the numbers rest on")[0]
+    assert "### ours less each other entry, subject by subject" in text
+    assert "clip_i diverse.properties ↑" in text
+    assert "- dino: embedded/dino, whole pictures" in text
+    # Two seeds, 1000 and 1001 pictures; class images cost the U-Net nothing that was recorded.
+    assert "| ours | 400 | 0 | 400 | - | 1000 |" in text
+    assert text.endswith("\n")
+    assert all(f"{metric} {of}" in header for metric, of in LIKENESS)
+
+
+def test_the_text_does_not_depend_on_order_or_seconds(tmp_path):
+    plan = small_plan(tmp_path)
+    records = done(plan.jobs)
+    text = markdown(results(plan, records))
+    mixed = list(plan.jobs)
+    random.Random(0).shuffle(mixed)
+    again = json.loads(json.dumps([records[job] for job in mixed]))
+    for record in again:
+        record["body"]["cost"]["cpu_seconds"]["training"] *= 3
+    slower = dict(zip(mixed, again, strict=True))
+    assert markdown(results(plan, slower)) == text
+    assert times_markdown(plan, slower) != times_markdown(plan, records)
+    assert "| ours | 10.0 | 2.5 | 12.5 |" in times_markdown(plan, records)
+
+
+def test_a_number_of_few_subjects_says_of_how_many(tmp_path):
+    plan = small_plan(tmp_path)
+    records = done(plan.jobs)
+    for job in plan.jobs[-3:]:
+        for checkpoint in records[job]["body"]["checkpoints"].values():
+            checkpoint.get("scores", {}).pop("clip_t", None)
+    found = results(plan, records)
+    each = row(found.rows, "theirs", "fixed").estimates
+    assert (each["clip_t diverse"].count, each["dino diverse"].count) == (3, 4)
+    assert f"[{each['clip_t diverse'].low:.3f}, {each['clip_t diverse'].high:.3f}] (3) |" in (
+        markdown(found)
+    )
+
+
+def test_one_entry_alone_is_compared_to_nothing(tmp_path):
+    plan = small_plan(tmp_path, PLAN.split("[entries.theirs]", maxsplit=1)[0])
+    found = results(plan, done(plan.jobs))
+    assert found.differences == ()
+    assert "less each other" not in markdown(found)
+
+
+def test_machines_that_measured_differently_are_both_named(tmp_path):
+    plan = small_plan(tmp_path)
+    records = done(plan.jobs)
+    records[plan.jobs[4]]["body"]["conventions"]["div"] = "lpips alex"
+    records[plan.jobs[5]]["body"]["conventions"]["div"] = "lpips is not installed"
+    assert "- div: lpips alex / lpips is not installed" in markdown(results(plan, records))

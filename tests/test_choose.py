@@ -1,0 +1,174 @@
+"""The choice of a checkpoint, and probes on fixed noise."""
+
+import json
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from rarebooth import training
+from rarebooth.base import Session
+from rarebooth.choose import Quality, held_out, quality, why
+from rarebooth.errors import SettingsError
+from rarebooth.metric import Judges, PictureSet
+from rarebooth.probe import PAIRS, Probe, stalled
+from training_jobs import record, same_result
+
+
+class Brightness:
+    """A judge that sees of a picture how bright it is, and of a text whether it names a dog."""
+
+    name = "brightness"
+    fed = "pixels"
+
+    def images(self, pictures):
+        level = torch.as_tensor(np.asarray(pictures, dtype=np.float32).mean(axis=(1, 2, 3)) / 255)
+        return torch.stack([level.sqrt(), (1 - level).sqrt()], dim=1)
+
+    def texts(self, texts):
+        return torch.tensor(
+            [[1.0, 0.0] if "a photo of dog" in text else [0.0, 1.0] for text in texts]
+        )
+
+
+def gray(level, prompts=2, count=3):
+    images = np.full((prompts, count, 4, 4, 3), level, np.uint8)
+    return PictureSet(("a photo of {} here", "a photo of {} there")[:prompts], images)
+
+
+JUDGES = Judges(clip=Brightness(), dino=Brightness())
+
+
+def test_quality_by_hand():
+    found = quality(gray(255), np.zeros((2, 4, 4, 3), np.uint8), "dog", JUDGES)
+    assert found == Quality(likeness=0.0, following=1.0)
+    assert found.harmonic == 0.0
+    assert Quality(0.6, 0.3).harmonic == pytest.approx(0.4)
+    assert Quality(-0.1, 0.3).harmonic == 0.0
+
+
+def test_the_best_harmonic_mean_is_held_out_and_of_equals_the_earlier():
+    qualities = {"200": Quality(0.6, 0.3), "400": Quality(0.7, 0.3), "600": Quality(0.7, 0.3)}
+    assert held_out(qualities) == "400"
+    said = why(qualities, "400")
+    assert "400" in said
+    assert "0.420" in said
+    assert "no other" in why({"200": Quality(0.5, 0.5)}, "200")
+
+
+def test_training_recommends_what_the_judges_like_best(job, tmp_path, monkeypatch):
+    """The drawn pictures of each checkpoint are replaced by grays; the photos are black."""
+    levels = iter([255, 90, 200])
+    drawn = []
+
+    def draw(session, protocol, named, settings):
+        assert session.tokens  # the checkpoint is worn
+        assert not set(protocol.templates) & {"a photo of {}"}
+        drawn.append(named)
+        images = np.full((len(protocol.templates), protocol.count, 4, 4, 3), next(levels), np.uint8)
+        return PictureSet(protocol.templates, images)
+
+    monkeypatch.setattr(training, "draw_set", draw)
+    monkeypatch.setattr(training, "open_judges", lambda *_: JUDGES)
+    monkeypatch.setattr(
+        training, "quality", lambda p, *_: Quality(float(p.images.mean()) / 255, 0.3)
+    )
+    steps = [step.stage for step in training.train(job(choose="held-out"))]
+    assert steps[-1] == training.CHOICE
+    said = record(tmp_path / "run")
+    assert said["recommended"] == "2"
+    assert said["choice"]["rule"] == "held-out"
+    assert said["choice"]["qualities"].keys() == {"2", "4", "5"}
+    assert drawn == ["(rare) dog"] * 3
+    found = (tmp_path / "run" / "subject.safetensors").read_bytes()
+    assert found == (tmp_path / "run" / "checkpoints" / "2" / "subject.safetensors").read_bytes()
+
+
+def test_a_run_whose_choice_was_interrupted_chooses_when_it_continues(job, tmp_path, monkeypatch):
+    def broken(*_):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(training, "open_judges", broken)
+    with pytest.raises(KeyboardInterrupt):
+        list(training.train(job(choose="held-out")))
+    assert record(tmp_path / "run")["choice"] is None
+    monkeypatch.setattr(training, "open_judges", lambda *_: JUDGES)
+    monkeypatch.setattr(training, "quality", lambda *_: Quality(0.5, 0.5))
+    assert [step.stage for step in training.train(job(choose="held-out"))] == [training.CHOICE]
+    assert record(tmp_path / "run")["recommended"] == "2"
+
+
+def test_without_judges_the_last_is_recommended_and_said(job, tmp_path, monkeypatch):
+    def absent(*_):
+        raise SettingsError("they are not here")
+
+    told = []
+    monkeypatch.setattr(training, "open_judges", absent)
+    list(training.train(job(choose="held-out"), notice=told.append))
+    assert "they are not here" in told[0]
+    said = record(tmp_path / "run")
+    assert said["recommended"] == "5"
+    assert said["choice"]["rule"] == "last"
+
+
+def test_a_probe_is_a_function_of_the_weights_alone(toy):
+    photos = np.random.default_rng(0).integers(0, 255, (1, toy.size, toy.size, 3), np.uint8)
+    probe = Probe.of(toy, photos)
+    assert len(probe.batch.timestep) == PAIRS
+    assert probe.batch.timestep.min() >= 0
+    assert probe.batch.timestep.max() < toy.process.timesteps
+    assert probe.batch.timestep.unique().numel() == PAIRS
+    with Session(toy) as session:
+        torch.manual_seed(1)
+        first = probe.loss(session, "a dog")
+        torch.manual_seed(2)
+        assert probe.loss(session, "a dog") == first
+        next(iter(toy.part("denoiser").parameters())).data.add_(1.0)
+        assert probe.loss(session, "a dog") != first
+        next(iter(toy.part("denoiser").parameters())).data.sub_(1.0)
+
+
+def test_stalled_by_hand():
+    assert not stalled([3.0, 2.0], 2)
+    assert stalled([2.0, 2.0, 3.0], 2)
+    assert not stalled([2.0, 3.0, 1.0], 2)
+
+
+def probes(folder):
+    lines = [json.loads(line) for line in (folder / "steps.jsonl").read_text().splitlines()]
+    return {line["step"]: line["probe"] for line in lines if "probe" in line}
+
+
+def test_a_probe_stops_a_run_that_gets_no_better_and_a_resume_stops_at_the_same_step(job, tmp_path):
+    flags = {"probe_every": 1, "patience": 2, "steps": 12, "lr": 0.5}
+    list(training.train(job("whole", **flags)))
+    said = record(tmp_path / "whole")
+    last = said["stopped_early"]["step"]
+    assert last < 12
+    found = probes(tmp_path / "whole")
+    assert list(found) == list(range(1, last + 1))
+    assert said["stopped_early"]["best_probe"] == last - 2 == min(found, key=found.__getitem__)
+    assert said["recommended"] == str(last)
+
+    steps = iter(training.train(job("halves", **flags)))
+    while next(steps).stage == "token":
+        pass
+    steps.close()
+    list(training.train(job("halves", **flags)))
+    same_result(tmp_path / "whole", tmp_path / "halves")
+
+
+def test_with_five_photos_the_probe_keeps_one_from_training(job, photos):
+    count = len(list(photos.iterdir()))
+    for number in range(count, 5):
+        Image.new("RGB", (64, 64), (40 * number, 9, 9)).save(photos / f"more {number}.png")
+    assert [len(each.photos) for each in job("a", probe_every=2).taught] == [4]
+    assert [len(each.photos) for each in job("b").taught] == [5]
+    (photos / "more 4.png").unlink()
+    assert [len(each.photos) for each in job("c", probe_every=2).taught] == [4]
+
+
+def test_patience_needs_probes(job):
+    with pytest.raises(SettingsError, match="probe_every"):
+        job(patience=2)
