@@ -114,6 +114,7 @@ def test_what_is_recorded_is_not_run_again(plan, tmp_path):
     assert run == plan.jobs
     assert (told[-1].done, told[-1].total) == (12, 12)
     record = records.find(plan.jobs[0])
+    assert record is not None
     assert record == json.loads(records.path(plan.jobs[0]).read_text("utf-8"))
     assert record["body"] == body(plan.jobs[0])
     assert record["job"] == json.loads(json.dumps(plan.jobs[0].plain))

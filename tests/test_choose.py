@@ -7,37 +7,19 @@ import pytest
 import torch
 from PIL import Image
 
+from judging import JUDGES
 from rarebooth import training
 from rarebooth.base import Session
 from rarebooth.choose import Quality, held_out, quality, why
 from rarebooth.errors import SettingsError
-from rarebooth.metric import Judges, PictureSet
+from rarebooth.metric import PictureSet
 from rarebooth.probe import PAIRS, Probe, stalled
 from training_jobs import record, same_result
-
-
-class Brightness:
-    """A judge that sees of a picture how bright it is, and of a text whether it names a dog."""
-
-    name = "brightness"
-    fed = "pixels"
-
-    def images(self, pictures):
-        level = torch.as_tensor(np.asarray(pictures, dtype=np.float32).mean(axis=(1, 2, 3)) / 255)
-        return torch.stack([level.sqrt(), (1 - level).sqrt()], dim=1)
-
-    def texts(self, texts):
-        return torch.tensor(
-            [[1.0, 0.0] if "a photo of dog" in text else [0.0, 1.0] for text in texts]
-        )
 
 
 def gray(level, prompts=2, count=3):
     images = np.full((prompts, count, 4, 4, 3), level, np.uint8)
     return PictureSet(("a photo of {} here", "a photo of {} there")[:prompts], images)
-
-
-JUDGES = Judges(clip=Brightness(), dino=Brightness())
 
 
 def test_quality_by_hand():

@@ -5,6 +5,13 @@ message and leaves with ``exit_code``; it never shows a traceback for one of the
 """
 
 import errno
+import re
+
+_ROOT = r"(?:[A-Za-z]:[\\/]|\\\\|~?/)"
+_PATH = re.compile(
+    rf"""(?P<quote>['"]){_ROOT}.*?(?P=quote)|(?<![\w.:/~\\]){_ROOT}[^\s'"]*[^\s'".,;:)]"""
+)
+"""An absolute path, in quotes or not, of POSIX or Windows; no part of a URL or of "and/or"."""
 
 
 class RareboothError(Exception):
@@ -59,3 +66,14 @@ def is_out_of_memory(error: BaseException) -> bool:
         or "allocate memory" in str(error)
         or "out of memory" in str(error).lower()
     )
+
+
+def told_without_paths(error: Exception, *known: str) -> str:
+    """What went wrong, for a record that travels and must not tell whose machine it was.
+
+    ``known``: paths that may hold spaces, so that their ends could not be seen.
+    """
+    message = str(error)
+    for path in known:
+        message = message.replace(path, "...")
+    return f"{type(error).__name__}: {_PATH.sub('...', message)}".removesuffix(": ")

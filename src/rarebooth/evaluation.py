@@ -23,11 +23,9 @@ from rarebooth.metrics.encoders.judges import open_judges
 from rarebooth.photos import Pixels
 from rarebooth.pictures import drawing_text, save_png
 from rarebooth.protocols import Extent, Protocol
+from rarebooth.report.view import BASE
 from rarebooth.settings import DrawSettings, preset_for
 from rarebooth.world.subjects import Individual, marked
-
-BASE: Final = "base"
-"""The name, among checkpoints, of the model before training."""
 
 CHOOSING: Final = "validation"
 """The name of the pictures that choose a checkpoint."""
@@ -38,7 +36,8 @@ class Evaluator:
     """Draws and scores the checkpoints of one run, and keeps the pictures.
 
     Pictures that are there already, drawn from the same subject file in the same way, are not drawn
-    again. ``seconds``: what drawing and scoring took, in this call alone.
+    again. ``seconds``: what drawing and scoring took, in this call alone. ``drawn``: pictures that
+    are scored, or shown beside those.
     """
 
     folder: RunFolder
@@ -51,6 +50,7 @@ class Evaluator:
     draw: DrawSettings
     extent: Extent
     seconds: dict[str, float] = field(default_factory=lambda: {"drawing": 0.0, "scoring": 0.0})
+    drawn: int = 0
 
     def evaluate(
         self, names: Sequence[str], progress: Callable[[str, int, int], None]
@@ -98,7 +98,10 @@ class Evaluator:
             "drawing": asdict(self.draw),
             "extent": asdict(self.extent),
             "conventions": scores.conventions(self.judges),
-            "seconds": {name: round(value, 2) for name, value in self.seconds.items()},
+            "cost": {
+                "unet_pictures_drawing": self.drawn * self.draw.forwards,
+                "seconds": {name: round(value, 2) for name, value in self.seconds.items()},
+            },
         }
 
     def _sets(
@@ -120,6 +123,7 @@ class Evaluator:
                 kept = draw_set(session, protocol, named, self.draw)
                 save_png(path, Image.fromarray(_grid(kept)), text)
             found[name] = kept
+            self.drawn += protocol.pictures
         self.seconds["drawing"] += time.monotonic() - began
         return found
 

@@ -1,7 +1,6 @@
 """``run.json`` as a run goes on: settings, versions, hashes, seconds, status."""
 
 import platform
-import re
 import time
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
@@ -10,16 +9,11 @@ from pathlib import Path
 from typing import Any
 
 from rarebooth.choose import Choice
+from rarebooth.errors import told_without_paths
 from rarebooth.plan import Plan
 from rarebooth.run import State
 
 VERSIONED = ("rarebooth", "torch", "diffusers", "transformers", "safetensors", "Pillow", "numpy")
-
-_ROOT = r"(?:[A-Za-z]:[\\/]|\\\\|~?/)"
-_PATH = re.compile(
-    rf"""(?P<quote>['"]){_ROOT}.*?(?P=quote)|(?<![\w.:/~\\]){_ROOT}[^\s'"]*[^\s'".,;:)]"""
-)
-"""An absolute path, in quotes or not, of POSIX or Windows; no part of a URL or of "and/or"."""
 
 
 @dataclass
@@ -135,11 +129,7 @@ class RunRecord:
         self.job.folder.write(self.content)
 
     def _without_paths(self, error: Exception) -> str:
-        """What went wrong, for a record that travels and must not tell whose machine it was."""
-        message = str(error)
-        # These by themselves first: a path with spaces has no end that could be seen.
         known = (self.job.folder.path, *self.job.photos_at, Path(self.job.base_asked))
         classes = self.job.class_photos_at
-        for path in known if classes is None else (*known, classes):
-            message = message.replace(str(path.absolute()), "...")
-        return f"{type(error).__name__}: {_PATH.sub('...', message)}".removesuffix(": ")
+        paths = known if classes is None else (*known, classes)
+        return told_without_paths(error, *(str(path.absolute()) for path in paths))

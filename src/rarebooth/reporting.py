@@ -6,13 +6,14 @@ from pathlib import Path
 from typing import Any, Final
 
 from rarebooth.errors import SettingsError
-from rarebooth.evaluation import BASE, CHOOSING, read_photos, read_set
+from rarebooth.evaluation import CHOOSING, read_photos, read_set
 from rarebooth.folder import RunFolder
 from rarebooth.metric import PictureSet
 from rarebooth.metrics.encoders.judges import open_judges
 from rarebooth.photos import Pixels
 from rarebooth.protocols import Extent, Protocol
 from rarebooth.report import Nearest, RunView, report
+from rarebooth.report.view import BASE
 from rarebooth.store import writing
 
 PAIRS: Final = 6

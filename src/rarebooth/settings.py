@@ -68,6 +68,11 @@ class DrawSettings:
     guidance: float = 7.5
 
     @property
+    def forwards(self) -> int:
+        """Pictures that pass the U-Net for one that is drawn: guidance takes two a step."""
+        return self.sampler_steps * (1 if self.guidance == 1 else 2)
+
+    @property
     def options(self) -> DrawOptions:
         """The same as ``sample.draw`` takes it: ``draw(..., **settings.options)``."""
         return DrawOptions(sampler=self.sampler, steps=self.sampler_steps, guidance=self.guidance)

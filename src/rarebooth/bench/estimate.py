@@ -9,7 +9,7 @@ import torch
 from torch.utils.flop_counter import FlopCounterMode
 
 from rarebooth.base import Base, Session
-from rarebooth.bench.job import FIGURES, forwards, method_of
+from rarebooth.bench.job import FIGURES, method_of
 from rarebooth.bench.plan import JobSpec
 from rarebooth.catalogue import cost
 from rarebooth.settings import preset_for
@@ -50,7 +50,7 @@ def work_of(jobs: Iterable[JobSpec]) -> Work:
     total, nouns = Work(0, 0), set[tuple[str, int]]()
     for job in jobs:
         taken = cost(method_of(job))
-        each = forwards(job.draw)
+        each = job.draw.forwards
         in_full = len(job.checkpoints) if job.score == "all" else min(2, len(job.checkpoints))
         protocols = (*job.extent.subject(job.noun).values(), *job.extent.beside(job.noun).values())
         full = sum(protocol.pictures for protocol in protocols)
@@ -61,7 +61,7 @@ def work_of(jobs: Iterable[JobSpec]) -> Work:
         total += Work(drawn * each, taken.samples or 0)
         if (job.noun, taken.class_images) not in nouns:
             nouns.add((job.noun, taken.class_images))
-            total += Work(taken.class_images * forwards(preset_for(job.base).draw), 0)
+            total += Work(taken.class_images * preset_for(job.base).draw.forwards, 0)
     return total
 
 

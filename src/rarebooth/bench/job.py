@@ -127,8 +127,8 @@ def run_job(spec: JobSpec) -> dict[str, Any]:
             "samples": taken.samples,
             "class_images": taken.class_images,
             "unet_pictures_training": taken.samples,
-            "unet_pictures_class_images": taken.class_images * forwards(preset_for(spec.base).draw),
-            "unet_pictures_drawing": drawn * forwards(spec.draw),
+            "unet_pictures_class_images": taken.class_images * preset_for(spec.base).draw.forwards,
+            "unet_pictures_drawing": drawn * spec.draw.forwards,
             "cpu_seconds": spent.cpu,
             "seconds": spent.clock,
             "threads": torch.get_num_threads(),
@@ -140,11 +140,6 @@ def run_job(spec: JobSpec) -> dict[str, Any]:
 def method_of(spec: JobSpec) -> Method:
     """The method with the job's settings."""
     return find_method(spec.method)(**spec.settings)
-
-
-def forwards(draw: DrawSettings) -> int:
-    """Pictures that pass the U-Net for one that is drawn: guidance takes two a step."""
-    return draw.sampler_steps * (1 if draw.guidance == 1 else 2)
 
 
 def compact(found: scores.Plain) -> scores.Plain:

@@ -20,7 +20,6 @@ from rarebooth import hub
 from rarebooth.class_images import folder_digest
 from rarebooth.errors import SettingsError
 from rarebooth.methods import find as find_method
-from rarebooth.pretrain.rendering import world_version
 from rarebooth.protocols import Extent
 from rarebooth.settings import (
     DrawSettings,
@@ -33,7 +32,7 @@ from rarebooth.settings import (
 from rarebooth.world.subjects import BENCHMARK, VALIDATION, Subject, find
 
 CODE: Final = 1
-"""Counted up when what a job computes changes: records of another number are made anew."""
+"""Counted up when what a job computes changes, or how the world looks: records are made anew."""
 
 DREAMBENCH: Final = "RAREBOOTH_DREAMBENCH"
 """The environment variable that names the folder with a folder of photos for each subject."""
@@ -199,12 +198,13 @@ def read_plan(path: Path) -> Plan:
 
 
 def photos_digest(job: JobSpec) -> str:
-    """What identifies a job's photos: of files their bytes, of the miniature's who and which world.
+    """What identifies a job's photos: of files their bytes, of the miniature's who and where.
 
     Raises SettingsError where DreamBench's photos cannot be found.
     """
     if job.photos == "miniature":
-        return sha256(f"{find(job.subject)} {world_version()}".encode()).hexdigest()
+        subject = find(job.subject)
+        return sha256(f"{subject} {subject.photo_places}".encode()).hexdigest()
     folder = Path(os.environ.get(DREAMBENCH, "")) / job.subject
     if not os.environ.get(DREAMBENCH) or not folder.is_dir():
         raise SettingsError(

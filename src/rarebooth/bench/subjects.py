@@ -6,6 +6,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 from rarebooth.bench.plan import DREAMBENCH, JobSpec
+from rarebooth.photos import SHORTEST_SIDE
 from rarebooth.subject import Subject, read_folder
 from rarebooth.world.subjects import Individual, find, write_photos
 
@@ -25,5 +26,5 @@ def photographed(spec: JobSpec, size: int) -> Photographed:
         return Photographed(read_folder(folder, spec.noun, size), None)
     individual = find(spec.subject)
     with TemporaryDirectory(prefix="rarebooth-") as folder:
-        write_photos(individual, Path(folder), size)
+        write_photos(individual, Path(folder), max(size, SHORTEST_SIDE))
         return Photographed(read_folder(Path(folder), spec.noun, size), individual)

@@ -32,7 +32,7 @@ def _cost(run: RunView) -> str | None:
     if phases:
         parts.append(_bars("Seconds by phase of the run", "Phase", phases))
     # A benchmark books all three itself; a run's own evaluation knows nothing of its training.
-    evaluation = spent.get("seconds") or run.scores.get("seconds", {})
+    evaluation = spent.get("seconds", {})
     shares = {"training": sum(phases.values()), **evaluation} if phases else evaluation
     if evaluation:
         parts.append(_bars("Seconds of training, drawing and scoring", "Part", shares))

@@ -1,23 +1,17 @@
 """Where jobs run: in this process, in others on this machine, or on a Ray cluster."""
 
-import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final, Protocol, TypeAlias
 
 from rarebooth.bench.plan import JobSpec
+from rarebooth.errors import told_without_paths
 
 RunJob: TypeAlias = Callable[[JobSpec], Mapping[str, Any]]
 """Runs one job; a function of a module, so that other processes can find it."""
 
 RETRIES: Final = 2
 """Times that a job is run again after the process that ran it has died."""
-
-_ROOT = r"(?:[A-Za-z]:[\\/]|\\\\|~?/)"
-_PATH = re.compile(
-    rf"""(?P<quote>['"]){_ROOT}.*?(?P=quote)|(?<![\w.:/~\\]){_ROOT}[^\s'"]*[^\s'".,;:)]"""
-)
-"""An absolute path, in quotes or not: a record travels, and must not tell whose machine it was."""
 
 
 @dataclass(frozen=True)
@@ -47,8 +41,7 @@ def attempt(run_job: RunJob, job: JobSpec) -> Outcome:
     try:
         return Outcome(body=run_job(job))
     except Exception as error:  # one job's error must not cost the others
-        message = _PATH.sub("...", str(error))
-        return Outcome(error=f"{type(error).__name__}: {message}".removesuffix(": "))
+        return Outcome(error=told_without_paths(error))
 
 
 def lost(how: str) -> Outcome:

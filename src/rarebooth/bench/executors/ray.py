@@ -6,6 +6,7 @@ import secrets
 from collections.abc import Generator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import cache
 from typing import Any
 
 import torch
@@ -100,6 +101,12 @@ def _ray() -> Any:  # noqa: ANN401
         ) from error
 
 
+@cache
+def _token() -> str:
+    """The same for the whole process, because Ray remembers the first that it was given."""
+    return secrets.token_hex(32)
+
+
 @contextmanager
 def _guarded(*, here: bool) -> Generator[None]:
     """What Ray reads when it is imported: who may use a cluster that is started here.
@@ -108,7 +115,7 @@ def _guarded(*, here: bool) -> Generator[None]:
     """
     own: Mapping[str, str] = {
         "RAY_AUTH_MODE": "token",
-        "RAY_AUTH_TOKEN": secrets.token_hex(32),
+        "RAY_AUTH_TOKEN": os.environ.get("RAY_AUTH_TOKEN") or _token(),
         "RAY_USAGE_STATS_ENABLED": "0",
     }
     before = {name: os.environ.get(name) for name in own}

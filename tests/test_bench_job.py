@@ -1,0 +1,152 @@
+"""One job of a benchmark, and a whole benchmark from the command line, on a tiny base."""
+
+import base64
+import io
+import json
+import os
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from judging import JUDGES
+from rarebooth.bench import figures, job, running
+from rarebooth.bench.plan import read_plan
+from rarebooth.bench.running import open_benchmark, rehearse
+from rarebooth.bench.subjects import photographed
+from rarebooth.cli import run as command
+from rarebooth.method import Method
+
+PLAN = """
+base = "{base}"
+subjects = "{subjects}"
+only = ["dog"]
+[extent]
+diverse = 1
+simple = 2
+validation = 1
+others = 4
+[draw]
+sampler_steps = 1
+[pictures]
+subjects = ["dog"]
+[entries.two-stage]
+method = "two-stage"
+settings = {{ token_steps = 1, lr = 1e-2 }}
+checkpoints = [1, 2]
+fixed = 1
+[entries.dreambooth]
+method = "dreambooth"
+settings = {{ class_images = 2 }}
+checkpoints = [2, 3]
+fixed = 3
+score = "all"
+"""
+
+
+def _unknown(spec, size):
+    return replace(photographed(spec, size), individual=None)
+
+
+@pytest.fixture
+def plan_file(tiny_folder, tmp_path, monkeypatch):
+    """A plan of two quick entries on a tiny base, judged by brightness."""
+    monkeypatch.setenv("RAREBOOTH_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setattr(job, "_judges", lambda *_: JUDGES)
+    # What true renders tell is tested with the metrics that ask for them, by the hundred.
+    monkeypatch.setattr(job, "photographed", _unknown)
+    path = tmp_path / "small.toml"
+    path.write_text(PLAN.format(base=tiny_folder(), subjects="miniature"))
+    return path
+
+
+def test_a_job_is_learnt_once_and_scored_as_it_passes(plan_file, monkeypatch):
+    two_stage, dreambooth = read_plan(plan_file).jobs
+    kind = type(job.method_of(two_stage))
+    learnt = []
+    fit = kind.fit
+    monkeypatch.setattr(
+        kind, "fit", lambda self, *given: (learnt.append(self), fit(self, *given))[1]
+    )
+    body = job.run_job(two_stage)
+    assert [method.steps for method in learnt] == [2]
+    assert body["chosen"]["fixed"] == "1"
+    scored = {name for name, about in body["checkpoints"].items() if "scores" in about}
+    assert scored == set(body["chosen"].values())
+    assert all("validation" in about for about in body["checkpoints"].values())
+    assert body["cost"]["unet_pictures_training"] == 4 + 2  # a batch of four, then two of one
+    assert body["cost"]["cpu_seconds"].keys() == {"training", "drawing", "scoring"}
+    assert len(body["checkpoints"]["1"]["scores"]["dino"]["diverse"]["prompts"]) == 25
+
+    body = job.run_job(dreambooth)
+    assert all("scores" in about for about in body["checkpoints"].values())
+    assert body["cost"]["class_images"] == 2
+    assert body["cost"]["cpu_seconds"].keys() == {"training", "class images", "drawing", "scoring"}
+    json.dumps(body)
+
+
+def test_the_same_job_gives_the_same_numbers(plan_file):
+    spec = read_plan(plan_file).jobs[0]
+    one, other = job.run_job(spec), job.run_job(spec)
+    for body in (one, other):
+        for key in ("cpu_seconds", "seconds"):
+            del body["cost"][key]
+    assert one == other
+
+
+def test_a_benchmark_continues_where_it_stopped_and_draws_its_figures(plan_file, tmp_path, capsys):
+    records = tmp_path / "records"
+    flags = [str(plan_file), "--records", str(records), "--executor", "inline"]
+    assert command(["bench", *flags, "--dry-run"]) == 0
+    assert "2 of 2 jobs" in capsys.readouterr().out
+    assert not records.exists()
+    assert command(["bench", *flags]) == 0
+    out = capsys.readouterr().out
+    assert "2/2 dog dreambooth seed 0: done" in out
+    files = sorted(records.iterdir())
+    assert len(files) == 2
+    assert all(str(tmp_path) not in file.read_text() for file in files)
+    table = (tmp_path / "small.md").read_text()
+    assert "1 of 1 subjects: dog" in table
+    for ending in ("likeness", "class", "longer-training"):
+        assert Image.open(tmp_path / "pictures" / f"small-dog-{ending}.jpg").width > 3 * 128
+
+    files[0].unlink()
+    assert command(["bench", *flags]) == 0
+    assert "1 of 2 jobs are to be run" in capsys.readouterr().out
+    assert (tmp_path / "small.md").read_text() == table
+
+
+def test_figures_come_from_records_alone(plan_file, tmp_path, monkeypatch):
+    benchmark = open_benchmark(plan_file, tmp_path / "records")
+    bodies = {spec.label: job.run_job(spec) for spec in benchmark.plan.jobs}
+    again = json.loads(json.dumps(bodies))
+    monkeypatch.setattr(Method, "fit", None)
+    sheet = figures.longer_training(again)
+    rows = 1 + sum(len(body["checkpoints"]) for body in bodies.values())
+    assert sheet.height > rows * 128
+    kept = bodies["two-stage"]["checkpoints"]["1"]["pictures"]["simple"][0]
+    picture = np.asarray(Image.open(io.BytesIO(base64.b64decode(kept))))
+    assert picture.shape == (32, 32, 3)
+
+
+@pytest.mark.skipif(
+    not os.environ.get("RAREBOOTH_DREAMBENCH"),
+    reason="RAREBOOTH_DREAMBENCH does not name DreamBench's folder",
+)
+def test_the_plan_runs_on_dreambench_photos(plan_file, tiny_folder):
+    plan_file.write_text(PLAN.format(base=tiny_folder(), subjects="dreambench"))
+    assert "2 of 2 jobs are to be run" in next(rehearse(plan_file, plan_file.parent / "none", 2))
+    body = job.run_job(read_plan(plan_file).jobs[0])
+    scores = body["checkpoints"]["1"]["scores"]
+    assert "dino" in scores
+    assert "placed" not in scores
+
+
+def test_a_base_that_is_not_here_is_not_fetched(plan_file, tmp_path, monkeypatch):
+    plan_file.write_text(PLAN.format(base="sd21", subjects="miniature"))
+    monkeypatch.setattr(running, "open_base", None)
+    lines = list(rehearse(plan_file, tmp_path / "none", 2))
+    assert "2 of 2 jobs are to be run" in lines[0]
+    assert "downloaded first" in lines[1]
