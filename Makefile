@@ -25,7 +25,7 @@ help:
 	@echo "make test       lint, types, import direction, tests"
 	@echo "make lint       the same without the tests"
 	@echo "make format     let ruff rewrite the sources"
-	@echo "make docs       write docs/methods.md anew from the methods"
+	@echo "make docs       write docs/methods.md and benchmarks/README.md anew"
 	@echo "make full-size  tests on models of real size (several GB of memory)"
 	@echo "make clean      remove the environment and caches; runs stay"
 
@@ -66,6 +66,7 @@ format: $(STAMP)
 
 docs: $(STAMP)
 	$(BIN)/python -m rarebooth.methods_page docs/methods.md
+	$(BIN)/python -m rarebooth.bench.page
 
 clean:
 	rm -rf $(VENV) build dist .pytest_cache .ruff_cache .hypothesis .import_linter_cache

@@ -1,15 +1,19 @@
 """A benchmark's plan: what it may say, the jobs it makes, and what their keys depend on."""
 
 import dataclasses
+from pathlib import Path
 
 import pytest
 
 from rarebooth.bench import plan as plans
 from rarebooth.bench.plan import read_plan
 from rarebooth.errors import SettingsError
+from rarebooth.methods import find as find_method
 from rarebooth.protocols import Extent
 from rarebooth.settings import DrawSettings
 from rarebooth.world.subjects import BENCHMARK, VALIDATION
+
+BENCHMARKS = Path(__file__).parent.parent / "benchmarks"
 
 WHOLE = """
 base = "embedded"
@@ -159,6 +163,7 @@ OTHERS = {
     "draw": DrawSettings(),
     "base": "sd21",
     "pictures": False,
+    "leave_one_out": True,
 }
 
 
@@ -213,3 +218,23 @@ def test_photos_are_told_by_who_they_show_or_by_their_bytes(tmp_path, monkeypatc
     assert digests[0] != digests[1]
     with pytest.raises(SettingsError, match="'dog'"):
         plans.photos_digest(dataclasses.replace(real, subject="dog"))
+
+
+@pytest.mark.parametrize("path", sorted(BENCHMARKS.glob("*.toml")), ids=lambda path: path.stem)
+def test_the_plans_that_come_with_rarebooth_can_be_read(path):
+    if path.stem.startswith("preset"):
+        pytest.skip("the grid of a search, which is no plan")
+    jobs = plans.read_plan(path).jobs
+    assert len({job.key({}) for job in jobs}) == len(jobs)
+    for job in jobs:
+        find_method(job.method)(**job.settings).check()
+
+
+def test_a_setting_may_be_the_noun_of_each_subject(tmp_path):
+    jobs = plans.read_plan(BENCHMARKS / "ablations.toml").jobs
+    words = {
+        job.subject: job.settings["initial_word"] for job in jobs if job.label == "from-the-noun"
+    }
+    assert words["dog"] == "dog"
+    assert words["bear_plushie"] == "animal"  # of "stuffed animal", what one token can be
+    assert {job.draw.guidance for job in jobs if job.label.startswith("guidance")} == {1.0, 7.5}

@@ -107,6 +107,9 @@ def test_help_lists_the_verbs_that_work(capsys):
     assert re.findall(r"^  (\w+)  ", printed.partition("Commands:")[2], re.MULTILINE) == [
         "train",
         "generate",
+        "evaluate",
+        "report",
+        "bench",
         "merge",
         "export",
         "demo",

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from rarebooth.bench.page import page
 from rarebooth.cli import run
 
 ROOT = Path(__file__).parent.parent
@@ -41,8 +42,10 @@ def test_a_documented_command_is_understood(command, tmp_path, monkeypatch, caps
     words = shlex.split(command, comments=True)
     understood: list[str] = []
     # The real command line, up to the work itself.
-    for job in ("plan", "draft", "generate", "export", "merge"):
+    for job in ("plan", "draft", "generate", "evaluate", "make_report", "export", "merge"):
         monkeypatch.setattr(f"rarebooth.api.{job}", lambda *_, **__: _stop(understood))
+    for job in ("open_benchmark", "rehearse"):
+        monkeypatch.setattr(f"rarebooth.bench.running.{job}", lambda *_, **__: _stop(understood))
     monkeypatch.setattr("rarebooth.doctor.examine", lambda: understood.append("doctor") or [])
     if words[0] in {"methods", "tokens"}:
         understood.append("a table")
@@ -54,6 +57,11 @@ def test_a_documented_command_is_understood(command, tmp_path, monkeypatch, caps
         code = 0
     assert code == 0, capsys.readouterr().err
     assert understood or {"--help", "--version"} & {*words}
+
+
+def test_the_benchmarks_page_says_what_the_records_say():
+    folder = ROOT / "benchmarks"
+    assert (folder / "README.md").read_text("utf-8") == page(folder), "run `make docs`"
 
 
 class UnderstoodError(Exception):

@@ -33,6 +33,7 @@ from rarebooth.protocols import Extent, Protocol
 from rarebooth.run import Run
 from rarebooth.settings import DrawSettings, preset_for
 from rarebooth.subject import Subject
+from rarebooth.world.subjects import Individual
 
 FIGURES: Final = {
     "simple": Protocol((prompts.PLAIN,), 3, 0),
@@ -68,73 +69,107 @@ def run_job(spec: JobSpec) -> dict[str, Any]:
     base, judges, spent = _base(spec.base), _judges(spec.base), Spent()
     shown = photographed(spec, base.size)
     method = method_of(spec)
+    learnt = Learnt(spec, base, judges, shown.compared, shown.individual, spent)
     with TemporaryDirectory(prefix="rarebooth-") as folder:
         files = {name: Path(folder) / f"{name}.safetensors" for name in map(str, spec.checkpoints)}
         with spent.on("training"):
-            _learn(base, method, shown.subject, spec, files, spent)
+            _learn(base, method, shown.learnt, spec, files, spent)
         # Images of the class are drawn inside training, and are no part of its own time.
         for seconds in (spent.cpu, spent.clock):
             seconds["training"] = round(seconds["training"] - seconds.get("class images", 0.0), 2)
-        qualities: dict[str, choose.Quality] = {}
-        for name, file in files.items():
-            with spent.on("drawing"), Session(base) as session:
-                phrase = _wear(session, file)
-                validation = draw_set(session, spec.extent.choosing(), phrase, spec.draw)
-            with spent.on("scoring"):
-                images = shown.subject.images
-                qualities[name] = choose.quality(validation, images, spec.noun, judges)
+        qualities = {name: learnt.quality(file) for name, file in files.items()}
         chosen = {"fixed": str(spec.fixed), "held-out": choose.held_out(qualities)}
-        in_full = list(files) if spec.score == "all" else list(dict.fromkeys(chosen.values()))
+        in_full = set(files) if spec.score == "all" else set(chosen.values())
         checkpoints: dict[str, dict[str, Any]] = {}
-        drawn = len(files) * spec.extent.choosing().pictures
         for name, file in files.items():
-            about = checkpoints.setdefault(name, {})
-            about["validation"] = {
-                key: round(number, scores.DIGITS) for key, number in asdict(qualities[name]).items()
+            told = asdict(qualities[name])
+            about = checkpoints[name] = {
+                "validation": {key: round(number, scores.DIGITS) for key, number in told.items()}
             }
             if name in in_full:
-                with spent.on("drawing"), Session(base) as session:
-                    phrase = _wear(session, file)
-                    of_subject = draw_sets(
-                        session, spec.extent.subject(spec.noun), phrase, spec.draw
-                    )
-                    others = draw_sets(session, spec.extent.beside(spec.noun), spec.noun, spec.draw)
-                drawn += _count(of_subject) + _count(others)
-                with spent.on("drawing"):
-                    untouched = _untouched(spec.base, spec.noun, spec.extent, spec.draw)
-                evidence = Evidence(
-                    spec.noun,
-                    shown.subject.images,
-                    of_subject,
-                    others,
-                    untouched,
-                    judges,
-                    shown.individual,
-                )
-                with spent.on("scoring"):
-                    about["scores"] = compact(scores.score(evidence))
+                about["scores"] = learnt.scores(file)
             if spec.pictures:
-                with Session(base) as session:
-                    about["pictures"] = _figures(session, file, spec)
+                about["pictures"] = learnt.figures(file)
     taken = cost(method)
+    kept = [_picture(photo) for photo in shown.learnt.images] if spec.pictures else []
     return {
         "conventions": scores.conventions(judges),
         "templates": {n: list(p.templates) for n, p in spec.extent.subject(spec.noun).items()},
         "chosen": chosen,
         "checkpoints": checkpoints,
-        "photos": [_picture(photo) for photo in shown.subject.images] if spec.pictures else [],
+        "photos": kept,
         "cost": {
             "samples": taken.samples,
             "class_images": taken.class_images,
             "unet_pictures_training": taken.samples,
             "unet_pictures_class_images": taken.class_images * preset_for(spec.base).draw.forwards,
-            "unet_pictures_drawing": drawn * spec.draw.forwards,
+            "unet_pictures_drawing": learnt.drawn * spec.draw.forwards,
             "cpu_seconds": spent.cpu,
             "seconds": spent.clock,
             "threads": torch.get_num_threads(),
             "device": _device(base),
         },
     }
+
+
+@dataclass
+class Learnt:
+    """What was learnt of a subject, to be drawn and judged from its checkpoints' files.
+
+    ``photos``: uint8 [R, S, S, 3], what likeness is measured against. ``drawn``: pictures so far,
+    without those that are there to be looked at.
+    """
+
+    spec: JobSpec
+    base: Base
+    judges: Judges
+    photos: Pixels
+    individual: Individual | None
+    spent: Spent
+    drawn: int = 0
+
+    def quality(self, file: Path) -> choose.Quality:
+        """How good a checkpoint is on prompts that are there for choosing."""
+        spec = self.spec
+        with self.spent.on("drawing"), Session(self.base) as session:
+            phrase = _wear(session, file)
+            validation = draw_set(session, spec.extent.choosing(), phrase, spec.draw)
+        self.drawn += len(validation.flat)
+        with self.spent.on("scoring"):
+            return choose.quality(validation, self.photos, spec.noun, self.judges)
+
+    def scores(self, file: Path) -> scores.Plain:
+        """A checkpoint's scores by every metric, on all protocols."""
+        spec = self.spec
+        with self.spent.on("drawing"):
+            with Session(self.base) as session:
+                phrase = _wear(session, file)
+                of_subject = draw_sets(session, spec.extent.subject(spec.noun), phrase, spec.draw)
+                others = draw_sets(session, spec.extent.beside(spec.noun), spec.noun, spec.draw)
+            untouched = _untouched(spec.base, spec.noun, spec.extent, spec.draw)
+        self.drawn += sum(len(each.flat) for each in (*of_subject.values(), *others.values()))
+        evidence = Evidence(
+            noun=spec.noun,
+            photos=self.photos,
+            subject=of_subject,
+            others=others,
+            untouched=untouched,
+            judges=self.judges,
+            individual=self.individual,
+        )
+        with self.spent.on("scoring"):
+            return compact(scores.score(evidence))
+
+    def figures(self, file: Path) -> dict[str, list[str]]:
+        """Pictures to look at."""
+        found: dict[str, list[str]] = {}
+        with Session(self.base) as session:
+            phrase = _wear(session, file)
+            for name, protocol in FIGURES.items():
+                named = self.spec.noun if name == "class" else phrase
+                pictures = draw_set(session, protocol, named, self.spec.draw)
+                found[name] = [_picture(picture) for picture in pictures.flat]
+        return found
 
 
 def method_of(spec: JobSpec) -> Method:
@@ -198,25 +233,11 @@ def _wear(session: Session, file: Path) -> str:
     return learnt.phrases[0]
 
 
-def _figures(session: Session, file: Path, spec: JobSpec) -> dict[str, list[str]]:
-    phrase = _wear(session, file)
-    found: dict[str, list[str]] = {}
-    for name, protocol in FIGURES.items():
-        named = spec.noun if name == "class" else phrase
-        pictures = draw_set(session, protocol, named, spec.draw)
-        found[name] = [_picture(picture) for picture in pictures.flat]
-    return found
-
-
 def _picture(pixels: Pixels) -> str:
     """A picture as JPEG in base64."""
     file = io.BytesIO()
     Image.fromarray(pixels).save(file, format="JPEG", quality=QUALITY)
     return base64.b64encode(file.getvalue()).decode()
-
-
-def _count(sets: Mapping[str, PictureSet]) -> int:
-    return sum(len(each.flat) for each in sets.values())
 
 
 def _device(base: Base) -> str:

@@ -37,6 +37,9 @@ CODE: Final = 1
 DREAMBENCH: Final = "RAREBOOTH_DREAMBENCH"
 """The environment variable that names the folder with a folder of photos for each subject."""
 
+NOUN: Final = "NOUN"
+"""As a setting's value, the subject's noun, or its last word: what one token can start from."""
+
 Photos: TypeAlias = Literal["miniature", "dreambench"]
 Scored: TypeAlias = Literal["chosen", "all"]
 
@@ -65,6 +68,8 @@ _ENTRY: Final[Mapping[str, Any]] = {
     "only": tuple[str, ...],
     "seeds": tuple[int, ...],
     "extent": dict[str, Any],
+    "draw": dict[str, Any],
+    "leave_one_out": bool,
 }
 
 _LABEL = re.compile(r"[a-z0-9][a-z0-9._-]*")
@@ -77,7 +82,8 @@ class JobSpec:
     ``photos``: whose they are, the miniature's own or DreamBench's. ``settings``: all of the
     method's. ``checkpoints``: steps of its last stage; ``fixed`` is the one that is scored whatever
     it looks like. ``score``: "chosen" for the fixed and the held-out checkpoint in full, or "all".
-    ``base``: as asked for. ``pictures``: whether some are kept in the record.
+    ``base``: as asked for. ``pictures``: whether some are kept in the record. ``leave_one_out``:
+    the last photo is not learnt from, and is what likeness is measured against.
     """
 
     subject: str
@@ -94,11 +100,15 @@ class JobSpec:
     draw: DrawSettings
     base: str
     pictures: bool
+    leave_one_out: bool = False
 
     @property
     def plain(self) -> dict[str, Any]:
         """The same as plain data; of a base's folder its name alone."""
-        return {**asdict(self), "base": hub.name_of(self.base)}
+        content = {**asdict(self), "base": hub.name_of(self.base)}
+        if not self.leave_one_out:
+            del content["leave_one_out"]
+        return content
 
     def key(self, digests: Mapping[str, str]) -> str:
         """SHA-256, hexadecimal, of all that the job's result depends on.
@@ -128,6 +138,8 @@ class Entry:
     subjects: tuple[str, ...]
     seeds: tuple[int, ...]
     extent: Extent
+    draw: DrawSettings
+    leave_one_out: bool
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -137,7 +149,6 @@ class Plan:
     base: str
     photos: Photos
     subjects: tuple[Subject, ...]
-    draw: DrawSettings
     pictures: tuple[str, ...]
     entries: tuple[Entry, ...]
 
@@ -155,15 +166,16 @@ class Plan:
                 photos=self.photos,
                 label=entry.label,
                 method=entry.method,
-                settings=entry.settings,
+                settings=_of_subject(entry.settings, subject),
                 seed=seed,
                 checkpoints=entry.checkpoints,
                 fixed=entry.fixed,
                 score=entry.score,
                 extent=entry.extent,
-                draw=self.draw,
+                draw=entry.draw,
                 base=self.base,
                 pictures=subject.name in self.pictures,
+                leave_one_out=entry.leave_one_out,
             )
             for entry in self.entries
             if subject.name in entry.subjects
@@ -176,12 +188,6 @@ def read_plan(path: Path) -> Plan:
     given = _checked("the plan", read_file(path), _PLAN, required=("base", "subjects", "entries"))
     known, photos = _SUBJECTS[given["subjects"]]
     names = [subject.name for subject in known]
-    preset = preset_for(given["base"]).draw
-    draw = replace(
-        preset, **_checked("[draw]", given.get("draw", {}), get_type_hints(DrawSettings))
-    )
-    if draw.sampler_steps < 1:
-        raise SettingsError(f"sampler_steps is {draw.sampler_steps}; it must be at least 1.")
     kept = _checked("[pictures]", given.get("pictures", {}), {"subjects": tuple[str, ...]})
     if not given["entries"]:
         raise SettingsError("The plan has no entries; it needs at least one, [entries.two-stage].")
@@ -191,7 +197,6 @@ def read_plan(path: Path) -> Plan:
         base=given["base"],
         photos=photos,
         subjects=tuple(subject for subject in known if subject.name in asked),
-        draw=draw,
         pictures=_named("[pictures]", kept.get("subjects", ()), names),
         entries=entries,
     )
@@ -261,7 +266,25 @@ def _entry(label: str, content: object, plan: Mapping[str, Any], names: Sequence
         subjects=_named(where, only, names),
         seeds=seeds,
         extent=extent,
+        draw=_draw(where, given, plan),
+        leave_one_out=given.get("leave_one_out", False),
     )
+
+
+def _draw(where: str, entry: Mapping[str, Any], plan: Mapping[str, Any]) -> DrawSettings:
+    known = get_type_hints(DrawSettings)
+    given = _checked("[draw]", plan.get("draw", {}), known)
+    given |= _checked(f"{where} draw", entry.get("draw", {}), known)
+    draw = replace(preset_for(plan["base"]).draw, **given)
+    if draw.sampler_steps < 1:
+        raise SettingsError(f"sampler_steps is {draw.sampler_steps}; it must be at least 1.")
+    return draw
+
+
+def _of_subject(settings: Mapping[str, Any], subject: Subject) -> dict[str, Any]:
+    """Settings in which NOUN stands for the last word of the subject's noun."""
+    word = subject.toy.split()[-1]
+    return {name: word if value == NOUN else value for name, value in settings.items()}
 
 
 def _settings(where: str, entry: Mapping[str, Any], base: str) -> dict[str, Any]:

@@ -1,6 +1,6 @@
 """A benchmark on disk: its plan, its records, and the tables and figures made from them."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -26,7 +26,7 @@ FIGURES = {
     "class": figures.of_the_class,
     "longer-training": figures.longer_training,
 }
-"""The end of a figure's name, and who draws it."""
+"""Kinds of figures, and who draws them."""
 
 
 @dataclass(frozen=True)
@@ -58,26 +58,33 @@ class Benchmark:
         """The jobs that ``run`` would run."""
         return self.records.pending(self.plan.jobs, retry_failed=retry_failed)
 
+    def results(self) -> tables.Results:
+        """What the records that there are say."""
+        return tables.results(self.plan, self.records.load(self.plan.jobs))
+
+    def times(self) -> str:
+        """CPU seconds of a job as Markdown: those of whatever machines ran them."""
+        return tables.times_markdown(self.plan, self.records.load(self.plan.jobs))
+
+    def figures(self, folder: Path) -> Iterator["Figure"]:
+        """The figures of subjects whose pictures are kept and that every entry has finished."""
+        for subject in self.plan.pictures:
+            bodies = self._bodies(subject)
+            if bodies is not None:
+                for kind in FIGURES:
+                    path = folder / f"{self.name}-{subject}-{kind}.jpg"
+                    yield Figure(kind, subject, path, bodies)
+
     def write(self, folder: Path) -> Iterator[Path]:
         """Write tables and figures; yields every file."""
-        found = self.records.load(self.plan.jobs)
-        for ending, text in (
-            ("", tables.markdown(tables.results(self.plan, found))),
-            ("-times", tables.times_markdown(self.plan, found)),
-        ):
+        for ending, text in (("", tables.markdown(self.results())), ("-times", self.times())):
             path = folder / f"{self.name}{ending}.md"
             with store.writing(path) as beside:
                 beside.write_text(text, encoding="utf-8")
             yield path
-        for subject in self.plan.pictures:
-            bodies = self._bodies(subject)
-            if bodies is None:
-                continue
-            for ending, draw in FIGURES.items():
-                path = folder / "pictures" / f"{self.name}-{subject}-{ending}.jpg"
-                with store.writing(path) as beside:
-                    draw(bodies).save(beside, format="JPEG", quality=QUALITY)
-                yield path
+        for figure in self.figures(folder / "pictures"):
+            figure.write()
+            yield figure.path
 
     def _bodies(self, subject: str) -> dict[str, dict[str, Any]] | None:
         """A subject's first seed by every entry; None until all are there."""
@@ -88,6 +95,21 @@ class Benchmark:
         found = self.records.load(jobs.values())
         done = {job.label: record["body"] for job, record in found.items()}
         return done if jobs and len(done) == len(jobs) and all(done.values()) else None
+
+
+@dataclass(frozen=True)
+class Figure:
+    """A figure to be drawn from records. ``bodies``: what they hold, by the label of the entry."""
+
+    kind: str
+    subject: str
+    path: Path
+    bodies: Mapping[str, Mapping[str, Any]]
+
+    def write(self) -> None:
+        """Draw it into its file."""
+        with store.writing(self.path) as beside:
+            FIGURES[self.kind](self.bodies).save(beside, format="JPEG", quality=QUALITY)
 
 
 def open_benchmark(plan_file: Path, records: Path) -> Benchmark:
@@ -117,10 +139,10 @@ def outlook(plan: Plan, jobs: list[JobSpec], workers: int) -> Iterator[str]:
     hours = total.passes * seconds_a_picture(base) / 3600
     operations = total.passes * operations_a_picture(base)
     yield (
-        f"The U-Net alone takes about {hours:.1f} hours here on one worker, {hours / workers:.1f} "
+        f"The U-Net alone takes about {_told(hours)} here on one worker, {_told(hours / workers)} "
         f"on {workers}; scoring comes on top. That is {operations:.1e} operations: "
-        f"{operations / GPU / 3600:.1f} hours on a GPU that sustains {GPU / 1e12:.0f} trillion a "
-        "second, which is an estimate."
+        f"{_told(operations / GPU / 3600)} on a GPU that sustains {GPU / 1e12:.0f} trillion a "
+        "second, which is an estimate; small networks sustain far less."
     )
 
 
@@ -135,3 +157,7 @@ def rehearse(plan_file: Path, records: Path, workers: int) -> Iterator[str]:
     else:
         yield from outlook(plan, plan.jobs, workers)
         yield f"The base is to be downloaded first: {missing}."
+
+
+def _told(hours: float) -> str:
+    return f"{hours:.1f} hours" if hours >= 1 else f"{60 * hours:.1f} minutes"

@@ -21,7 +21,9 @@ def command(
     ),
     out_folder: Annotated[
         Path | None,
-        typer.Option("--out", help="Where the tables go. Default: beside the records' folder."),
+        typer.Option(
+            "--out", help="Where tables and figures go. Default: results, beside the records."
+        ),
     ] = None,
     executor: Annotated[
         Literal["inline", "pool", "ray"],
@@ -45,7 +47,7 @@ def command(
     """
     from rarebooth.bench.running import open_benchmark, outlook, rehearse
 
-    place = out_folder or records.parent
+    place = out_folder or records.parent / "results"
     count = workers or os.cpu_count() or 1
     if dry_run:
         for line in rehearse(plan_file, records, count):

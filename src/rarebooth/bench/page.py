@@ -1,0 +1,56 @@
+"""``benchmarks/README.md``, written from ``about.md`` and the records of each plan.
+
+``python -m rarebooth.bench.page``, run where ``benchmarks`` is, renews it and its figures.
+"""
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Final
+
+from rarebooth.bench import tables
+from rarebooth.bench.running import Benchmark, open_benchmark
+
+PLANS: Final = ("paper-short", "paper", "ablations")
+"""The plans that come with rarebooth, in the page's order."""
+
+CAPTIONS: Final = {
+    "likeness": "Likeness in scenes (the paper's Figure 3)",
+    "class": "The class after training (Figure 4)",
+    "longer-training": "Longer training (Figure 5)",
+}
+
+
+def benchmarks(folder: Path) -> list[Benchmark]:
+    """The benchmarks that have records of at least one whole subject."""
+    found = (open_benchmark(folder / f"{name}.toml", folder / "records") for name in PLANS)
+    return [each for each in found if each.results().subjects]
+
+
+def page(folder: Path) -> str:
+    """The whole page: what is said by hand, then what the records say."""
+    about = (folder / "about.md").read_text("utf-8").rstrip()
+    sections = (part for each in benchmarks(folder) for part in _sections(each, folder))
+    return "\n\n".join((about, *sections)) + "\n"
+
+
+def _sections(benchmark: Benchmark, folder: Path) -> Iterator[str]:
+    yield f"## {benchmark.name}"
+    yield tables.markdown(benchmark.results()).rstrip()
+    yield "### CPU seconds of a job"
+    yield benchmark.times().rstrip()
+    for figure in benchmark.figures(folder / "pictures"):
+        caption = f"{CAPTIONS[figure.kind]}: {figure.subject}"
+        yield f"![{caption}]({figure.path.relative_to(folder)})\n\n*{caption}.*"
+
+
+def main() -> None:
+    """Write the page and the figures it shows."""
+    folder = Path("benchmarks")
+    for each in benchmarks(folder):
+        for figure in each.figures(folder / "pictures"):
+            figure.write()
+    (folder / "README.md").write_text(page(folder), "utf-8")
+
+
+if __name__ == "__main__":
+    main()
