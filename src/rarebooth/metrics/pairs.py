@@ -47,19 +47,29 @@ def to_others(table: np.ndarray) -> np.ndarray:
     return table[..., ~np.eye(count, dtype=bool)].reshape(*table.shape[:-1], count - 1)
 
 
-def split(name: str, templates: tuple[str, ...], pictures: np.ndarray) -> dict[str, Score]:
-    """The score of pictures [P, N], and apart of prompts that ask a property and of the rest.
+def parts(templates: tuple[str, ...]) -> dict[str, np.ndarray]:
+    """Which prompts, bool [P]: all of them (""), and where some ask a property, those and the rest.
 
     A property contradicts the photos' colours and shape, so that likeness falls with obedience.
     """
-    found = {name: Score.of(templates, pictures)}
     asks = np.array([template.startswith(_PROPERTIES) for template in templates])
+    found = {"": np.ones(len(templates), dtype=bool)}
     if asks.any():
-        for part, rows in (("properties", asks), ("scenes", ~asks)):
-            if rows.any():
-                kept = tuple(templates[row] for row in np.flatnonzero(rows))
-                found[f"{name}.{part}"] = Score.of(kept, pictures[rows])
-    return found
+        found |= {".properties": asks, ".scenes": ~asks}
+    return {part: rows for part, rows in found.items() if rows.any()}
+
+
+def split(name: str, templates: tuple[str, ...], pictures: np.ndarray) -> dict[str, Score]:
+    """The score of pictures [P, N] by ``parts``."""
+    return {
+        f"{name}{part}": Score.of(chosen(templates, rows), pictures[rows])
+        for part, rows in parts(templates).items()
+    }
+
+
+def chosen(templates: tuple[str, ...], rows: np.ndarray) -> tuple[str, ...]:
+    """The templates of some rows, bool [P]."""
+    return tuple(templates[row] for row in np.flatnonzero(rows))
 
 
 def told(judge: PictureJudge) -> str:

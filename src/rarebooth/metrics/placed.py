@@ -4,7 +4,7 @@ import numpy as np
 
 from rarebooth.metric import Evidence, Judges, Metric, PictureSet, Score
 from rarebooth.metrics.asked import asked
-from rarebooth.metrics.pairs import split, to_photos, told
+from rarebooth.metrics.pairs import chosen, parts, to_photos, told
 from rarebooth.metrics.palette import renders, truth
 from rarebooth.metrics.placement import place
 from rarebooth.photos import Pixels
@@ -14,6 +14,9 @@ from rarebooth.world.subjects import Individual
 class Placed(Metric):
     """Where the toy's colours lie between other individuals and the subject, in the same scenes.
 
+    A mean over prompts is placed between the means of their floors and ceilings, and a prompt's
+    number is its share of that: an outfit or "a red {}" hides most of what tells individuals apart,
+    and a score placed in so narrow a gap by itself would be chance.
     ".dino" places the mean DINO cosine to the photos instead. "class" is of the plain class, where
     less is better: "class.leak" is how much of the subject training has put into it.
     """
@@ -30,14 +33,17 @@ class Placed(Metric):
             return {}
         found: dict[str, Score] = {}
         for name, pictures in evidence.subject.items():
-            found |= split(name, pictures.templates, _colours(individual, pictures))
+            above, gaps = _overlaps(individual, pictures)
+            for part, rows in parts(pictures.templates).items():
+                placed = above[rows] / gaps[rows].mean()
+                found[f"{name}{part}"] = Score.of(chosen(pictures.templates, rows), placed)
             found[f"{name}.dino"] = Score(_likeness(individual, pictures, evidence))
         if tuned := evidence.others.get("class"):
-            now = _colours(individual, tuned)
-            found["class"] = Score.of(tuned.templates, now)
+            above, gaps = _overlaps(individual, tuned)
+            found["class"] = Score.of(tuned.templates, above / gaps.mean())
             if base := evidence.untouched.get("class"):
-                leak = now - _colours(individual, base)
-                found["class.leak"] = Score.of(tuned.templates, leak)
+                before, _ = _overlaps(individual, base)
+                found["class.leak"] = Score.of(tuned.templates, (above - before) / gaps.mean())
         return found
 
     def convention(self, judges: Judges) -> str:
@@ -45,16 +51,15 @@ class Placed(Metric):
         return f"64 colours where the toy stands, true renders; {told(judges.dino)}"
 
 
-def _colours(individual: Individual, pictures: PictureSet) -> np.ndarray:
-    """Overlaps with the true colours, placed: float [P, N]."""
+def _overlaps(individual: Individual, pictures: PictureSet) -> tuple[np.ndarray, np.ndarray]:
+    """Overlaps with the true colours above the floor [P, N], and from floor to ceiling [P]."""
     size = pictures.images.shape[2]
     truths = [truth(individual, asked(template), size) for template in pictures.templates]
-    return np.array(
-        [
-            [known.placed(known.overlap(picture)) for picture in row]
-            for known, row in zip(truths, pictures.images, strict=True)
-        ]
-    )
+    above = [
+        [known.overlap(picture) - known.floor for picture in row]
+        for known, row in zip(truths, pictures.images, strict=True)
+    ]
+    return np.array(above), np.array([known.ceiling - known.floor for known in truths])
 
 
 def _likeness(individual: Individual, pictures: PictureSet, evidence: Evidence) -> float:
