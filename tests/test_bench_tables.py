@@ -188,7 +188,7 @@ def test_the_text_shows_what_was_found_and_is_json_able(tmp_path):
     assert "clip_i diverse.properties ↑" in text
     assert "- dino: embedded/dino, whole pictures" in text
     # Two seeds, 1000 and 1001 pictures; class images cost the U-Net nothing that was recorded.
-    assert "| ours | 400 | 0 | 400 | - | 1000 |" in text
+    assert "| 400 | 0 | 400 | - | 1000 |" in text
     assert text.endswith("\n")
     assert all(f"{metric} {of}" in header for metric, of in LIKENESS)
 

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Final
 
 from rarebooth.bench import tables
-from rarebooth.bench.running import Benchmark, open_benchmark
+from rarebooth.bench.running import Benchmark, Figure, open_benchmark
 
 PLANS: Final = ("paper-short", "paper", "ablations")
 """The plans that come with rarebooth, in the page's order."""
@@ -18,6 +18,14 @@ CAPTIONS: Final = {
     "class": "The class after training (Figure 4)",
     "longer-training": "Longer training (Figure 5)",
 }
+
+SHOWN: Final = {
+    ("likeness", "backpack"),
+    ("likeness", "cat"),
+    ("class", "cat"),
+    ("longer-training", "bear_plushie"),
+}
+"""The paper's own choice of subjects; others' figures are what ``rarebooth bench`` writes."""
 
 
 def benchmarks(folder: Path) -> list[Benchmark]:
@@ -38,16 +46,21 @@ def _sections(benchmark: Benchmark, folder: Path) -> Iterator[str]:
     yield tables.markdown(benchmark.results()).rstrip()
     yield "### CPU seconds of a job"
     yield benchmark.times().rstrip()
-    for figure in benchmark.figures(folder / "pictures"):
+    for figure in _figures(benchmark, folder):
         caption = f"{CAPTIONS[figure.kind]}: {figure.subject}"
         yield f"![{caption}]({figure.path.relative_to(folder)})\n\n*{caption}.*"
+
+
+def _figures(benchmark: Benchmark, folder: Path) -> Iterator[Figure]:
+    found = benchmark.figures(folder / "pictures")
+    return (figure for figure in found if (figure.kind, figure.subject) in SHOWN)
 
 
 def main() -> None:
     """Write the page and the figures it shows."""
     folder = Path("benchmarks")
     for each in benchmarks(folder):
-        for figure in each.figures(folder / "pictures"):
+        for figure in _figures(each, folder):
             figure.write()
     (folder / "README.md").write_text(page(folder), "utf-8")
 

@@ -15,6 +15,8 @@ from rarebooth import metrics, scores
 from rarebooth.bench.intervals import LEVEL, Estimate, over_subjects, paired
 from rarebooth.bench.plan import Entry, JobSpec, Plan
 from rarebooth.bench.record import Record
+from rarebooth.catalogue import cost
+from rarebooth.methods import find as find_method
 
 Measure: TypeAlias = tuple[str, str]
 """A metric, and what it is of."""
@@ -56,8 +58,11 @@ CHOICES: Final = {"fixed": "fixed", "held-out": "held-out", ORACLE: "oracle (opt
 JUDGED_BY: Final[Measure] = ("dino", "diverse")
 """What the oracle chooses by."""
 
+TO_FIXED: Final = "samples_to_fixed"
+
 COUNTED: Final = {
-    "samples": "samples trained on",
+    TO_FIXED: "samples trained on, to the fixed checkpoint",
+    "samples": "to the last",
     "class_images": "class images",
     "unet_pictures_training": "U-Net pictures, training",
     "unet_pictures_class_images": "U-Net pictures, class images",
@@ -127,7 +132,7 @@ def results(plan: Plan, records: Mapping[JobSpec, Record]) -> Results:
         conventions=_conventions(bodies.values()),
         rows=tuple(rows),
         differences=tuple(differences),
-        costs=_means_of_entries(plan, bodies, lambda body: body["cost"], tuple(COUNTED)),
+        costs=_costs(plan, bodies),
         failed=tuple(
             f"{job.subject}, {job.label}, {job.seed}"
             for job in plan.jobs
@@ -228,6 +233,22 @@ def _conventions(bodies: Iterable[Mapping[str, Any]]) -> dict[str, tuple[str, ..
         for metric, convention in body["conventions"].items():
             said.setdefault(metric, {})[convention] = None
     return {metric: tuple(conventions) for metric, conventions in said.items()}
+
+
+def _costs(plan: Plan, bodies: Mapping[JobSpec, Mapping[str, Any]]) -> dict[str, dict[str, float]]:
+    """What a job takes, by entry, of all that is the same wherever it ran."""
+    means = _means_of_entries(plan, bodies, lambda body: body["cost"], tuple(COUNTED))
+    for job in bodies:
+        means[job.label][TO_FIXED] = _samples_to(job, job.fixed)
+    return means
+
+
+def _samples_to(job: JobSpec, steps: int) -> float:
+    """Pictures that pass the U-Net with gradients until so many steps of the last stage."""
+    method = find_method(job.method)(**job.settings)
+    *earlier, last = cost(method).stages
+    before = sum(stage.samples or 0 for stage in earlier)
+    return before + (last.samples or 0) * steps / (last.steps or steps)
 
 
 def _means_of_entries(
