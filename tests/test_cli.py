@@ -112,6 +112,7 @@ def test_help_lists_the_verbs_that_work(capsys):
         "bench",
         "merge",
         "export",
+        "check",
         "demo",
         "doctor",
         "tokens",

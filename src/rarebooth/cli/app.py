@@ -9,6 +9,7 @@ import typer
 import rarebooth
 from rarebooth.cli import (
     bench,
+    check,
     demo,
     doctor,
     evaluate,
@@ -38,6 +39,7 @@ app.command("report")(report.command)
 app.command("bench")(bench.command)
 app.command("merge")(merge.command)
 app.command("export")(export.command)
+app.command("check")(check.command)
 app.command("demo")(demo.command)
 app.command("doctor")(doctor.command)
 app.command("tokens")(tokens.command)

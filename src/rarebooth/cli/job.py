@@ -17,6 +17,7 @@ from rarebooth.api import Draft, Plan, Progress, train
 from rarebooth.cli.console import duration, is_live, notice, out, volume
 from rarebooth.cli.pace import Pace
 from rarebooth.cli.stopper import Stopper
+from rarebooth.effects import idle
 from rarebooth.errors import ResourceError
 from rarebooth.folder import RunFolder
 from rarebooth.prompts import PLAIN
@@ -68,6 +69,8 @@ def show(job: Draft) -> None:
     _row("writes", f"{job.folder.path}: checkpoints {', '.join(job.checkpoints)}".rstrip())
     if isinstance(job, Plan) and job.earlier is not None and not job.finished:
         _row("", "continues the run that was begun there")
+    for sentence in idle(settings):
+        notice(sentence)
     out().print()
 
 

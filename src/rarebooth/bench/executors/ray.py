@@ -88,8 +88,14 @@ def _outcome(ray: Any, task: Any) -> Outcome:  # noqa: ANN401
         return ray.get(task)
     except ray.exceptions.RayTaskError:
         raise  # a node that cannot run any job, such as one without rarebooth
-    except ray.exceptions.RayError as error:
+    except (ray.exceptions.WorkerCrashedError, ray.exceptions.OutOfMemoryError) as error:
         return lost(f"the last time by {type(error).__name__}")
+    except ray.exceptions.RayError as error:
+        # Not the job's doing: the others would be recorded as failed too, one after the other.
+        raise ResourceError(
+            f"Ray has come to an end while jobs were under way ({type(error).__name__}). What was "
+            "done is recorded; the same command goes on with the rest."
+        ) from error
 
 
 def _ray() -> Any:  # noqa: ANN401

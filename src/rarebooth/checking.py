@@ -1,0 +1,164 @@
+"""What a file or folder of unknown origin is, and whether it is safe, without running any of it."""
+
+import os
+import stat
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from functools import cache
+from itertools import islice
+from pathlib import Path
+from typing import TYPE_CHECKING, BinaryIO
+
+from rarebooth.errors import ArtifactError, BaseModelError
+from rarebooth.formats import UNKNOWN, Report, names, pickles, pipeline, tensors
+
+if TYPE_CHECKING:
+    from rarebooth.base import Identity
+
+__all__ = ["Report", "check"]
+
+SUBJECT_HEADER = "rarebooth"
+"""The text that a subject file has and other safetensors files have not."""
+
+MOST_FILES = 10_000
+"""Files of a folder that are looked at."""
+
+PICKLE = "holds a pickle, which can run code; rarebooth never opens one"
+AGAIN = "Get it again from where it came."
+
+Tell = Callable[[], "Identity"]
+
+
+def check(path: Path, base: str | None = None) -> Report:
+    """Tell by its content what a file or folder is; nothing in it is run, unpickled or imported.
+
+    ``base``: a base that a subject file is held against; one that is not on this machine is not
+    fetched. A subject's ``facts`` then say whether it ``fits``.
+
+    Raises:
+        ArtifactError: nothing is there, or nothing that can be read.
+        BaseModelError: the base is unknown, incomplete, or not on this machine.
+    """
+    tell = None if base is None else cache(lambda: _identity(base))
+    try:
+        mode = path.stat().st_mode
+    except (OSError, ValueError) as error:
+        raise _unreadable(path, error) from error
+    if not (stat.S_ISREG(mode) or stat.S_ISDIR(mode)):
+        raise ArtifactError(f"{path} is neither a file nor a folder. Name one of these.")
+    try:
+        report = _folder(path, tell) if stat.S_ISDIR(mode) else _file(path, tell)
+    except OSError as error:
+        raise _unreadable(path, error) from error
+    if base is None or "fits" in report.facts or not report.safe:
+        return report
+    unasked = "Only a rarebooth subject says which base it is of; --base was not looked at."
+    return replace(report, problems=(*report.problems, unasked))
+
+
+def _file(path: Path, tell: Tell | None) -> Report:
+    size = path.stat().st_size
+    with path.open("rb") as file:
+        head = file.read(pickles.HEAD)
+        file.seek(0)
+        if tensors.begins_like_one(head):
+            # One file can be both: the length may read as operations that skip what follows.
+            if pickles.is_program(head):
+                return _refused("pickle", size, f"It {PICKLE}. Its safetensors header is a cover.")
+            return _safetensors(path, file, size, tell)
+    match pickles.find(path, head):
+        case "pickle":
+            return _refused("pickle", size, f"It {PICKLE}. Ask for it as safetensors.")
+        case "archive":
+            return _refused("archive", size, "It is an archive, and rarebooth opens none.")
+        case None:
+            what = "nothing that rarebooth knows" if size else "empty"
+            return _refused(UNKNOWN, size, f"It is {what}.")
+
+
+def _unreadable(path: Path, error: Exception) -> ArtifactError:
+    reason = error.strerror if isinstance(error, OSError) else error
+    return ArtifactError(f"{path} cannot be read: {reason}. Name a file or folder that can.")
+
+
+def _refused(kind: str, size: int, problem: str) -> Report:
+    return Report(kind, safe=False, facts={"size": size}, problems=(problem,))
+
+
+def _safetensors(path: Path, file: BinaryIO, size: int, tell: Tell | None) -> Report:
+    try:
+        layout = tensors.read_layout(file, size)
+        spoilt = list(tensors.not_finite(file, layout))
+    except tensors.DamagedError as error:
+        problem = f"It is a damaged safetensors file: {error}. {AGAIN}"
+        return _refused("damaged safetensors file", size, problem)
+    if SUBJECT_HEADER in layout.metadata:
+        from rarebooth.formats import subject  # noqa: PLC0415  brings torch
+
+        found = subject.read(path, layout, tell)
+        found = replace(found, problems=(*found.problems, *names.paths_in(layout)))
+    else:
+        found = names.recognise(layout)
+    facts = {"size": size, "tensors": len(layout.tensors), "finite": not spoilt, **found.facts}
+    if not spoilt or not found.safe:
+        return replace(found, facts=facts)
+    more = f" and {len(spoilt) - 1} more" if len(spoilt) > 1 else ""
+    problem = f"Numbers that are not finite stand in {tensors.shortened(spoilt[0])}{more}. {AGAIN}"
+    return Report(found.kind, False, facts, (*found.problems, problem))
+
+
+def _folder(folder: Path, tell: Tell | None) -> Report:
+    """A folder is as safe as what is in it; files that are no weights and no code do not count."""
+    is_pipeline = (folder / pipeline.INDEX).is_file()
+    facts, problems = pipeline.examine(folder) if is_pipeline else ({}, [])
+    safe = not problems
+    files: dict[str, str] = {}
+    size = 0
+    fits: list[bool] = []
+    every = list(islice(_files(folder), MOST_FILES + 1))
+    if len(every) > MOST_FILES:
+        raise ArtifactError(f"{folder} holds more than {MOST_FILES} files; name one within it.")
+    for path in every:
+        name = path.relative_to(folder).as_posix()
+        report = _file(path, tell)
+        size += report.facts["size"]
+        with path.open("rb") as file:
+            code = pipeline.brings_code(path, file.read(pickles.MEMBER_HEAD))
+        if code:
+            safe = False
+            problems.append(f"{name} is or names code of its own, which other programs may run.")
+        if report.kind == UNKNOWN:
+            continue
+        files[name] = report.kind
+        safe = safe and report.safe
+        problems += [f"{name}: {problem}" for problem in report.problems]
+        fits += [report.facts["fits"]] if "fits" in report.facts else []
+    facts |= {"size": size, "files": files}
+    if fits:
+        facts["fits"] = all(fits)
+    if is_pipeline:
+        return Report("diffusers folder", safe, facts, tuple(problems))
+    if not files:
+        problems.append("Nothing in this folder is of a kind that rarebooth knows.")
+        return Report(UNKNOWN, False, facts, tuple(problems))
+    return Report("folder", safe, facts, tuple(problems))
+
+
+def _files(folder: Path) -> Iterator[Path]:
+    """The plain files below a folder; links to folders are not followed, and devices not opened."""
+    for place, folders, found in os.walk(folder):
+        folders.sort()
+        yield from (path for name in sorted(found) if (path := Path(place, name)).is_file())
+
+
+def _identity(base: str) -> "Identity":
+    from rarebooth import hub  # noqa: PLC0415
+    from rarebooth.bases import open_base  # noqa: PLC0415
+
+    missing = hub.pending(base)
+    if missing is not None:
+        raise BaseModelError(
+            f"Whether a subject fits the base {base!r} cannot be told: {missing}. A check "
+            "downloads nothing; leave --base out, or name a folder."
+        )
+    return open_base(base, device="cpu", precision="fp32").identity
