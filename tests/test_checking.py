@@ -193,7 +193,7 @@ def test_a_subject_that_cannot_be_drawn_is_not_safe(put):
             "whole checkpoint",
             {"family": "Stable Diffusion 2"},
         ),
-        ({"mid_block.x.weight": numbers(1)}, "part of a diffusers model", {"part": "U-Net"}),
+        ({"mid_block.x.weight": numbers(1)}, "part of a model", {"part": "U-Net"}),
     ],
 )
 def test_files_of_other_programs_are_recognised(put, tensors, kind, facts):
@@ -232,7 +232,7 @@ def test_our_own_exports_are_recognised(subject, tiny_base, tiny_folder, tmp_pat
     whole = export("diffusers")
     assert (whole.kind, whole.safe, whole.problems) == ("diffusers folder", True, ())
     assert whole.facts["pipeline"] == "StableDiffusionPipeline"
-    assert set(whole.facts["files"].values()) == {"part of a diffusers model"}
+    assert set(whole.facts["files"].values()) == {"part of a model"}
 
 
 # What would leave a file behind if it were run: as protocol 0, 2 and 4, and as a class's state.
@@ -250,6 +250,7 @@ def gadgets(canary: Path) -> dict[str, bytes]:
         "protocol 4": b"\x80\x04" + short,
         "protocol 4 without its mark": short,
         "BUILD": b"cposix\nsystem\nN\x85b.",
+        "an odd text before it": b"S'\\/'\n0" + text,
         "no call at all": b"(lp0\nI1\na.",
     }
 
@@ -285,6 +286,7 @@ WRAPPINGS: dict[str, Callable[[bytes], bytes]] = {
 NAMES = ("x.safetensors", "x.SafeTensors", "x.bin", "x.pt", "x.ckpt", "x.png", "x")
 
 
+@pytest.mark.filterwarnings("error")
 @pytest.mark.parametrize("wrapping", WRAPPINGS)
 def test_a_pickle_is_found_in_every_disguise_and_never_run(put, tmp_path, wrapping):
     canary = tmp_path / "canary"
@@ -492,10 +494,8 @@ def test_code_in_a_model_folder_is_named(folder):
     config.write_text(json.dumps({**content, "auto_map": {"AutoModel": "x.Y"}}), "utf-8")
     report = check(folder)
     assert not report.safe
-    assert [problem.split()[0] for problem in report.problems] == [
-        "text_encoder/config.json",
-        "unet/my_unet.py",
-    ]
+    (problem,) = report.problems
+    assert problem.endswith("may run: 'text_encoder/config.json', 'unet/my_unet.py'.")
 
 
 def test_a_model_that_is_not_whole_says_what_it_lacks(folder):
@@ -514,11 +514,15 @@ def test_a_folder_without_anything_known_is_unknown(tmp_path):
     assert (report.kind, report.safe) == ("unknown", False)
 
 
-def test_devices_and_what_is_not_there_are_refused_and_not_opened(tmp_path):
+def test_what_is_not_there_is_refused(tmp_path):
     with pytest.raises(ArtifactError, match="cannot be read: No such file"):
         check(tmp_path / "nothing")
     with pytest.raises(ArtifactError, match="cannot be read: embedded null"):
         check(tmp_path / "a\0b")
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="this system has no named pipes")
+def test_a_pipe_is_refused_and_not_opened(tmp_path):
     os.mkfifo(tmp_path / "pipe")
     with pytest.raises(ArtifactError, match="neither a file nor a folder"):
         check(tmp_path / "pipe")

@@ -9,6 +9,8 @@ from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO
 
+from rarebooth import hub
+from rarebooth.bases import open_base
 from rarebooth.errors import ArtifactError, BaseModelError
 from rarebooth.formats import UNKNOWN, Report, names, pickles, pipeline, tensors
 
@@ -114,6 +116,7 @@ def _folder(folder: Path, tell: Tell | None) -> Report:
     safe = not problems
     files: dict[str, str] = {}
     size = 0
+    codes: list[str] = []
     fits: list[bool] = []
     every = list(islice(_files(folder), MOST_FILES + 1))
     if len(every) > MOST_FILES:
@@ -125,14 +128,16 @@ def _folder(folder: Path, tell: Tell | None) -> Report:
         with path.open("rb") as file:
             code = pipeline.brings_code(path, file.read(pickles.MEMBER_HEAD))
         if code:
-            safe = False
-            problems.append(f"{name} is or names code of its own, which other programs may run.")
+            codes.append(name)
         if report.kind == UNKNOWN:
             continue
         files[name] = report.kind
         safe = safe and report.safe
         problems += [f"{name}: {problem}" for problem in report.problems]
         fits += [report.facts["fits"]] if "fits" in report.facts else []
+    if codes:
+        safe = False
+        problems.append(f"It brings or names code, which programs may run: {names.some(codes)}.")
     facts |= {"size": size, "files": files}
     if fits:
         facts["fits"] = all(fits)
@@ -152,9 +157,6 @@ def _files(folder: Path) -> Iterator[Path]:
 
 
 def _identity(base: str) -> "Identity":
-    from rarebooth import hub  # noqa: PLC0415
-    from rarebooth.bases import open_base  # noqa: PLC0415
-
     missing = hub.pending(base)
     if missing is not None:
         raise BaseModelError(

@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from dataclasses import fields
 from typing import Any
 
-from rarebooth.catalogue import entry
+from rarebooth.catalogue import shown
 from rarebooth.settings import Resolved
 
 GIVEN = frozenset({"flag", "environment", "file"})
@@ -18,27 +18,34 @@ def idle(resolved: Resolved) -> list[str]:
 
 def _idle(resolved: Resolved) -> Iterator[str]:
     method, train = resolved.method, resolved.train
-    known = {setting.name: setting for setting in entry(method.name).settings}
     usual = {item.name: item.default for item in fields(method)}
     for item in fields(method):
-        where = item.metadata["where"]
-        given = resolved.origin.get(item.name) in GIVEN
-        if given and not all(
-            _holds(value, getattr(method, name), usual[name]) for name, value in where.items()
-        ):
-            setting = known[item.name]
-            yield f"{setting.flag} has no effect here: it counts {setting.only}."
+        if resolved.origin.get(item.name) not in GIVEN:
+            continue
+        unmet = [
+            condition
+            for other, wanted in item.metadata["where"].items()
+            if (condition := _unmet(other, wanted, getattr(method, other), usual[other]))
+        ]
+        if unmet:
+            flag = f"--{item.name.replace('_', '-')}"
+            yield f"{flag} has no effect here: it counts only where {' and '.join(unmet)}."
     steps = method.lengths()[method.stages[-1]]
     alone = steps is not None and steps <= train.checkpoint_every
     if alone and resolved.origin.get("choose") in GIVEN:
         yield "--choose has no effect here: the run leaves one checkpoint to choose from."
 
 
-def _holds(wanted: Any, found: Any, usual: Any) -> bool:  # noqa: ANN401  settings of any type
-    """Whether a condition is met, as the catalogue words it.
+def _unmet(name: str, wanted: Any, found: Any, usual: Any) -> str:  # noqa: ANN401
+    """The condition in words where it is not met, else "".
 
-    A number stands for any but 0; a word for itself where it is the default, else for any but that.
+    A switch stands for itself and a number for any but 0; a word for itself where it is the
+    default, else for any but that.
     """
+    if isinstance(wanted, bool):
+        return "" if found == wanted else f"{name} is {shown(wanted)}"
     if isinstance(wanted, int | float):
-        return bool(wanted) == bool(found)
-    return found == wanted if wanted == usual else found != usual
+        return "" if found else f"{name} is not 0"
+    if wanted == usual:
+        return "" if found == wanted else f"{name} is {shown(wanted)}"
+    return "" if found != usual else f"{name} is not {shown(usual)}"

@@ -21,7 +21,7 @@ _ADAPTERS = {
     "PEFT": re.compile(r".+\.(lora_[AB](\.\w+)?\.weight|lora_magnitude_vector(\.[\w.]+)?)"),
     "diffusers": re.compile(r".+(\.lora|_lora|\.lora_linear_layer)\.((up|down)\.weight|alpha)"),
 }
-"""How each flavour of LoRA calls its tensors; the last but for an alpha that several have."""
+"""How each flavour of LoRA calls its tensors; the first that is found names the file."""
 
 _ALPHA = re.compile(r".+\.alpha")
 _BUNDLED = re.compile(r"bundle_emb\..+")
@@ -71,7 +71,7 @@ def recognise(layout: Layout) -> Report:
         facts={},
         problems=(
             "It is a whole safetensors file, in which nothing can run, and no tensor in it has a "
-            f"name that rarebooth knows: {_some(names)}.",
+            f"name that rarebooth knows: {some(names)}.",
         ),
     )
     base = next((text for key in _BASES if (text := layout.metadata.get(key))), None)
@@ -141,7 +141,7 @@ def _model(names: Iterable[str]) -> Report | None:
         )
         return Report("whole checkpoint", True, {"family": next(families, UNKNOWN)}, ())
     part = next((p for p, spelling in _PARTS.items() if any(map(spelling.fullmatch, names))), None)
-    return None if part is None else Report("part of a diffusers model", True, {"part": part}, ())
+    return None if part is None else Report("part of a model", True, {"part": part}, ())
 
 
 def _embedding(layout: Layout) -> Report | None:
@@ -170,10 +170,11 @@ def _leftover(names: Iterable[str]) -> tuple[str, ...]:
     left = sorted(names)
     if not left:
         return ()
-    return (f"Some tensors belong to nothing that rarebooth knows: {_some(left)}.",)
+    return (f"Some tensors belong to nothing that rarebooth knows: {some(left)}.",)
 
 
-def _some(names: Iterable[str]) -> str:
+def some(names: Iterable[str]) -> str:
+    """The first of some names of unknown origin, and how many more there are."""
     every = list(names)
     more = f" and {len(every) - 3} more" if len(every) > 3 else ""
     return (", ".join(map(shortened, every[:3])) or "it holds none") + more

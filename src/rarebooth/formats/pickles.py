@@ -8,6 +8,7 @@ import gzip
 import pickletools
 import re
 import tarfile
+import warnings
 import zipfile
 from collections.abc import Iterator
 from contextlib import suppress
@@ -71,20 +72,24 @@ def is_program(head: bytes) -> bool:
     Bytes that mean something else seldom can: text and numbers soon hold one that is no operation,
     or that takes more from the stack than is there.
     """
+    # A warning on an odd text must not end the reading where warnings are made errors.
+    with suppress(Exception), warnings.catch_warnings(action="ignore"):
+        return _runs(head)
+    return False  # it decodes whatever stands there, and raises what decoders raise
+
+
+def _runs(head: bytes) -> bool:
     named, count = False, 0
     marks: list[bool] = []
-    try:
-        for operation, argument, _ in pickletools.genops(head):
-            count += 1
-            if operation.name in {"GLOBAL", "INST"} and not _FUNCTION.fullmatch(str(argument)):
-                return False
-            if not _takes(operation, marks):
-                return False
-            named = named or operation.name in _NAMING
-            if (named and operation.name in _CALLING) or count == MOST_OPERATIONS:
-                return True
-    except Exception:  # it decodes whatever stands there, and raises what decoders raise
-        return False
+    for operation, argument, _ in pickletools.genops(head):
+        count += 1
+        if operation.name in {"GLOBAL", "INST"} and not _FUNCTION.fullmatch(str(argument)):
+            return False
+        if not _takes(operation, marks):
+            return False
+        named = named or operation.name in _NAMING
+        if (named and operation.name in _CALLING) or count == MOST_OPERATIONS:
+            return True
     return count > 1
 
 
