@@ -215,11 +215,14 @@ def _limits(hint: Any, least: float | None, above: float | None) -> str:  # noqa
 
 
 def _only(where: Mapping[str, Any], usual: Mapping[str, Any]) -> str:
-    """Where a setting has an effect: at the default of another, or away from it."""
-    conditions = (
-        f"{name} is {shown(value)}"
-        if isinstance(value, bool) or value == usual[name]
-        else f"{name} is not {shown(usual[name])}"
-        for name, value in where.items()
-    )
-    return f"only where {' and '.join(conditions)}" if where else ""
+    """Where a setting has an effect: at the default of another, or away from it.
+
+    A number switches by being 0 or not; one that is not 0 by default leaves nothing to say.
+    """
+    conditions: list[str] = []
+    for name, value in where.items():
+        if isinstance(value, bool) or (isinstance(value, str) and value == usual[name]):
+            conditions.append(f"{name} is {shown(value)}")
+        elif isinstance(value, str) or usual[name] == 0:
+            conditions.append(f"{name} is not {shown(usual[name])}")
+    return f"only where {' and '.join(conditions)}" if conditions else ""
