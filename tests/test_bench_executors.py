@@ -354,15 +354,15 @@ def on_ray(folder):
         print(error)  # noqa: T201
     whole = Records(folder / "records", {"base": "third"})
     try:
-        work(plan.jobs, stub, whole, Ray(), progress=lambda step: step.done == 2 and end_ray())
+        work(plan.jobs, stub, whole, Ray(), progress=end_ray_after_two)
     except ResourceError as error:
         print(error)  # noqa: T201
     print({record["error"] for record in whole.load(plan.jobs).values()})  # noqa: T201
 
 
-def end_ray():
+def end_ray_after_two(step):
     """Kills what runs Ray's tasks on this machine, as running out of memory may."""
-    for folder in Path("/proc").glob("[0-9]*"):
+    for folder in Path("/proc").glob("[0-9]*") if step.done == 2 else ():
         name, _, rest = (folder / "stat").read_text().partition("(")[2].rpartition(")")
         if name == "raylet" and int(rest.split()[1]) == os.getpid():
             os.kill(int(folder.name), signal.SIGKILL)

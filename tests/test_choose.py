@@ -1,6 +1,7 @@
 """The choice of a checkpoint, and probes on fixed noise."""
 
 import json
+import shutil
 
 import numpy as np
 import pytest
@@ -8,11 +9,12 @@ import torch
 from PIL import Image
 
 from judging import JUDGES
-from rarebooth import training
+from rarebooth import evaluation, training
 from rarebooth.base import Session
 from rarebooth.choose import Quality, held_out, quality, why
 from rarebooth.errors import SettingsError
 from rarebooth.metric import PictureSet
+from rarebooth.plan import draft
 from rarebooth.probe import PAIRS, Probe, stalled
 from training_jobs import record, same_result
 
@@ -44,14 +46,14 @@ def test_training_recommends_what_the_judges_like_best(job, tmp_path, monkeypatc
     levels = iter([255, 90, 200])
     drawn = []
 
-    def draw(session, protocol, named, settings):
+    def draw(session, path, protocol, named, settings, digest):
         assert session.tokens  # the checkpoint is worn
         assert not set(protocol.templates) & {"a photo of {}"}
         drawn.append(named)
         images = np.full((len(protocol.templates), protocol.count, 4, 4, 3), next(levels), np.uint8)
         return PictureSet(protocol.templates, images)
 
-    monkeypatch.setattr(training, "draw_set", draw)
+    monkeypatch.setattr(training, "draw_or_read", draw)
     monkeypatch.setattr(training, "open_judges", lambda *_: JUDGES)
     monkeypatch.setattr(
         training, "quality", lambda p, *_: Quality(float(p.images.mean()) / 255, 0.3)
@@ -79,6 +81,48 @@ def test_a_run_whose_choice_was_interrupted_chooses_when_it_continues(job, tmp_p
     monkeypatch.setattr(training, "quality", lambda *_: Quality(0.5, 0.5))
     assert [step.stage for step in training.train(job(choose="held-out"))] == [training.CHOICE]
     assert record(tmp_path / "run")["recommended"] == "2"
+
+
+def test_a_choice_that_is_stopped_keeps_what_it_drew(job, tmp_path, monkeypatch):
+    drawn, real = [], evaluation.draw_set
+
+    def counted(*given):
+        drawn.append(given[2])
+        return real(*given)
+
+    monkeypatch.setattr(evaluation, "draw_set", counted)
+    monkeypatch.setattr(training, "open_judges", lambda *_: JUDGES)
+    with pytest.raises(training.Interrupted, match="what is drawn is kept"):
+        list(training.train(job(choose="held-out"), stop=lambda: len(drawn) == 1))
+    list(training.train(job(choose="held-out")))
+    assert len(drawn) == 3
+    assert record(tmp_path / "run")["choice"]["qualities"].keys() == {"2", "4", "5"}
+
+
+def test_checkpoints_that_were_lost_are_chosen_from_anew(job, tmp_path, monkeypatch):
+    monkeypatch.setattr(training, "open_judges", lambda *_: JUDGES)
+    qualities = iter([0.9, 0.1, 0.1, 0.1, 0.1, 0.9])
+    monkeypatch.setattr(training, "quality", lambda *_: Quality(next(qualities), 0.5))
+    list(training.train(job(choose="held-out")))
+    assert record(tmp_path / "run")["recommended"] == "2"
+    shutil.rmtree(tmp_path / "run" / "checkpoints" / "2")
+    (tmp_path / "run" / "subject.safetensors").unlink()
+    list(training.train(job(choose="held-out")))
+    said = record(tmp_path / "run")
+    assert said["recommended"] == "5"
+    assert said["choice"]["why"].startswith("5 is recommended")
+
+
+def test_a_finished_run_does_not_choose_again(job):
+    list(training.train(job()))
+    with pytest.raises(SettingsError, match="choose: last -> held-out"):
+        job(choose="held-out")
+
+
+def test_what_is_steered_cannot_be_probed(photos, tmp_path):
+    flags = {"noun": "dog", "base": "toy", "method": "hiper", "probe_every": 2}
+    with pytest.raises(SettingsError, match="hiper"):
+        draft(photos, flags, out=tmp_path / "run")
 
 
 def test_without_judges_the_last_is_recommended_and_said(job, tmp_path, monkeypatch):

@@ -290,7 +290,7 @@ def test_conventions_name_the_network_and_what_it_is_fed():
     )
     assert ClipI().convention(judges) == "a clip, as it is"
     assert ClipT().convention(judges).startswith("a clip, as it is; prompts with the class noun")
-    assert Diversity().convention(judges) == "1 - cosine by a dino, whole; lpips is not installed"
+    assert Diversity().convention(judges) == "1 - cosine by a dino, whole; no LPIPS"
     measured = replace(judges, lpips=PaintDistance())
     assert Diversity().convention(measured) == "1 - cosine by a dino, whole; paint"
     for metric in (Dino(), Preservation(), Copying()):

@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, ExitStack
 from dataclasses import dataclass
 from types import TracebackType
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import torch
@@ -89,6 +89,8 @@ class Base(ABC):
     latent_shape: tuple[int, int, int]
     """(C, h, w) of one picture's latents at ``size``."""
     device: torch.device
+    precision: Literal["fp32", "bf16"] = "fp32"
+    """What the denoiser multiplies in."""
 
     @property
     @abstractmethod

@@ -1,5 +1,6 @@
 """Evaluation as a job on disk: a finished run in, ``scores.json`` and the scored pictures out."""
 
+import json
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
@@ -67,10 +68,7 @@ class Evaluator:
             qualities: dict[str, Quality] = {}
             for done, name in enumerate(names, start=1):
                 progress(name, done, len(names) + 1)
-                learnt = artifact.load(self.folder.checkpoint(name))
-                artifact.require_base(learnt, self.base.identity)
-                session.wear(learnt.delta)
-                phrase, digest = learnt.delta.phrases[0], learnt.digest
+                phrase, digest = wear(session, self.folder.checkpoint(name))
                 drawn = self._sets(session, name, of_subject, phrase, digest)
                 others = self._sets(session, name, beside, self.noun, digest)
                 choosing = {CHOOSING: self.extent.choosing()}
@@ -117,24 +115,44 @@ class Evaluator:
         found: dict[str, PictureSet] = {}
         for name, protocol in protocols.items():
             path = self.folder.drawn(checkpoint, name)
-            text = self._text(protocol, named, digest)
-            kept = read_set(path, protocol, self.base.size, text["key"])
-            if kept is None:
-                kept = draw_set(session, protocol, named, self.draw)
-                save_png(path, Image.fromarray(_grid(kept)), text)
-            found[name] = kept
+            found[name] = draw_or_read(session, path, protocol, named, self.draw, digest)
             self.drawn += protocol.pictures
         self.seconds["drawing"] += time.monotonic() - began
         return found
 
-    def _text(self, protocol: Protocol, named: str, digest: str) -> dict[str, str]:
-        text = {
-            "prompts": "; ".join(protocol.templates).replace("{}", named),
-            "seeds": f"{protocol.first_seed} to {protocol.seeds[-1]}",
-            "subject": digest[:16],
-            **drawing_text(self.base.identity, self.base.size, self.draw),
-        }
-        return {**text, "key": sha256(repr(sorted(text.items())).encode()).hexdigest()[:16]}
+
+def wear(session: Session, file: Path) -> tuple[str, str]:
+    """Put a subject file on; returns its phrase and digest, and keeps nothing else in memory.
+
+    Raises ArtifactError where it was made with another base, or cannot be read.
+    """
+    learnt = artifact.load(file)
+    artifact.require_base(learnt, session.base.identity)
+    session.wear(learnt.delta)
+    return learnt.delta.phrases[0], learnt.digest
+
+
+def draw_or_read(
+    session: Session, path: Path, protocol: Protocol, named: str, draw: DrawSettings, digest: str
+) -> PictureSet:
+    """The pictures of a protocol: from ``path`` if they are there, else drawn, and kept there.
+
+    ``digest``: that of the subject file that the session wears, or of the base alone.
+    """
+    base = session.base
+    text = {
+        "prompts": "; ".join(protocol.templates).replace("{}", named),
+        "seeds": f"{protocol.first_seed} to {protocol.seeds[-1]}",
+        "subject": digest[:16],
+        "precision": base.precision,
+        **drawing_text(base.identity, base.size, draw),
+    }
+    text["key"] = sha256(repr(sorted(text.items())).encode()).hexdigest()[:16]
+    kept = read_set(path, protocol, base.size, text["key"])
+    if kept is None:
+        kept = draw_set(session, protocol, named, draw)
+        save_png(path, Image.fromarray(_grid(kept)), text)
+    return kept
 
 
 def evaluate(
@@ -150,6 +168,8 @@ def evaluate(
     notice: Callable[[str], None] = lambda _: None,
 ) -> dict[str, Any]:
     """Score a finished run's checkpoints and write ``scores.json``; returns what it holds.
+
+    Scores of other checkpoints that are there, made in the same way, are kept.
 
     ``extent``: how many pictures, by default as the papers do. ``checkpoints``: their names, by
     default all of the last stage. ``base``: where the base lies, if it was a folder in training.
@@ -184,6 +204,7 @@ def evaluate(
         extent=extent or Extent(),
     )
     found = evaluator.evaluate(names, progress)
+    found["checkpoints"] = {**_earlier(folder, found), **found["checkpoints"]}
     store.write_json(folder.scores, found)
     return found
 
@@ -254,6 +275,16 @@ def _names(folder: RunFolder, asked: Sequence[str] | None) -> list[str]:
             f"has: {', '.join(there) or 'none'}."
         )
     return names
+
+
+def _earlier(folder: RunFolder, now: Mapping[str, Any]) -> dict[str, Any]:
+    """Scores that are there of other checkpoints, if they were made in the same way."""
+    try:
+        before: dict[str, Any] = json.loads(folder.scores.read_text("utf-8"))
+        same = all(before[key] == now[key] for key in ("base", "drawing", "extent", "conventions"))
+        return before["checkpoints"] if same else {}
+    except (OSError, ValueError, KeyError, TypeError):
+        return {}
 
 
 def _recommended(

@@ -108,7 +108,8 @@ class RunFolder:
 
     def sweep(self) -> None:
         """Remove what writes of a process that was killed have left beside their files."""
-        for pattern in (".*.part", "checkpoints/*/.*.part"):
+        inside = ("checkpoints/*", "photos", "evaluation/*")
+        for pattern in (".*.part", *(f"{folder}/.*.part" for folder in inside)):
             for left in self.path.glob(pattern):
                 left.unlink(missing_ok=True)
         for left in self.state.glob(".*"):

@@ -107,9 +107,10 @@ class PictureSet:
 class Evidence:
     """All that a metric may look at of one subject at one checkpoint.
 
-    ``photos``: uint8 [R, S, S, 3], as training saw them. ``subject``: pictures of the subject by
-    protocol ("diverse", "simple", "validation"). ``others``: pictures that do not name it, by the
-    tuned model, and ``untouched`` the same prompts and seeds by the base ("class", "unrelated").
+    ``photos``: uint8 [R, S, S, 3], what likeness is measured against. ``subject``: pictures of the
+    subject by protocol ("diverse", "simple", "validation"). ``others``: pictures that do not name
+    it, by the tuned model, and ``untouched`` the same prompts and seeds by the base ("class",
+    "unrelated").
     ``individual``: who the subject is, where its photos are the miniature's own.
     """
 

@@ -39,6 +39,10 @@ FREE_TO_CHANGE = frozenset({"choose", "device", "previews", "save_state_every"})
 """Settings in which a run that continues may differ: they do not change what is learnt."""
 
 
+NOT_THEN: Mapping[str, Any] = {"choose": "last", "probe_every": 0, "patience": 0}
+"""Settings that runs of earlier versions had not, and what they did without them."""
+
+
 @dataclass(frozen=True)
 class Draft:
     """A training whose photos and settings are checked, and whose base was not opened.
@@ -127,13 +131,13 @@ class Plan(Draft):
 
     @property
     def taught(self) -> tuple[Subject, ...]:
-        """The subjects as training sees them: without the photo that is left out for probes."""
+        """The subjects as training sees them: the first without the photo that probes look at."""
         if not self.settings.train.probe_every:
             return self.subjects
-        return tuple(
-            replace(each, photos=each.photos[:-1]) if len(each.photos) >= ENOUGH_PHOTOS else each
-            for each in self.subjects
-        )
+        first, *others = self.subjects
+        if len(first.photos) >= ENOUGH_PHOTOS:
+            first = replace(first, photos=first.photos[:-1])
+        return (first, *others)
 
     @property
     def photos_digest(self) -> str:
@@ -329,6 +333,7 @@ def _earlier(job: Plan) -> dict[str, Any] | None:
     }
     try:
         before = {
+            **NOT_THEN,
             **earlier["settings"],
             "base_digest": earlier["base"]["digest"],
             "photos": earlier["photos"]["digest"],
@@ -342,8 +347,8 @@ def _earlier(job: Plan) -> dict[str, Any] | None:
             f"{folder.record} is not the record of a run of this version of rarebooth. Choose "
             "another folder with --out."
         ) from error
-    # A finished run draws no sheet any more, so that asking for one is asking for another run.
-    free = FREE_TO_CHANGE - {"previews"} if finished else FREE_TO_CHANGE
+    # A finished run draws and chooses nothing any more: asking for that is asking for another run.
+    free = FREE_TO_CHANGE - {"choose", "previews"} if finished else FREE_TO_CHANGE
     kept = json.loads(json.dumps(now))
     before |= {key: kept[key] for key in free & kept.keys()}
     changed = differences(before, kept)

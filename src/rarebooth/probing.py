@@ -1,6 +1,7 @@
 """Probes of a run under way, remembered in its log so that a run that continues decides alike."""
 
 import json
+import math
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -46,8 +47,10 @@ class ProbeWatch:
         """The probe's loss after this step, or None where none is due."""
         if step.stage != self.stage or step.done % self.every:
             return None
-        self.seen[step.done] = self.probe.loss(session, self.prompt)
-        return self.seen[step.done]
+        loss = self.probe.loss(session, self.prompt)
+        if math.isfinite(loss):
+            self.seen[step.done] = loss
+        return loss
 
     @property
     def stalled(self) -> bool:

@@ -64,6 +64,7 @@ class RunRecord:
             "resumed_from": list(earlier.get("resumed_from", [])),
             "recommended": earlier.get("recommended"),
             "choice": earlier.get("choice"),
+            "stopped_early": earlier.get("stopped_early"),
         }
         job.folder.write(content)
         return RunRecord(job, content, time.monotonic())
@@ -96,6 +97,7 @@ class RunRecord:
     def recommend(self, checkpoint: str) -> None:
         """Note that all steps are taken: a run that continues from here takes none."""
         self.content["recommended"] = checkpoint
+        self.content["choice"] = None  # an earlier one was of checkpoints that were lost since
         self.job.folder.write(self.content)
 
     def stopped_early(self, step: int, best: int) -> None:
@@ -105,7 +107,11 @@ class RunRecord:
     @property
     def chosen(self) -> bool:
         """Whether the recommended checkpoint was chosen, and not only the last one noted."""
-        return self.content["choice"] is not None and self.recommended is not None
+        choice = self.content["choice"]
+        if choice is None or self.recommended is None:
+            return False
+        # A machine without judges falls back on the last, whatever was asked for.
+        return choice["rule"] == "last" or self.job.settings.train.choose == choice["rule"]
 
     def choose(self, choice: Choice) -> None:
         """Note which checkpoint is recommended, and why."""

@@ -216,9 +216,9 @@ def _parse(key: str, value: Any, hint: Any, origin: str) -> Any:  # noqa: ANN401
 def _check_run(train: TrainSettings, method: Method, origin: Mapping[str, str]) -> None:
     check_seed(train.seed)
     steps = method.lengths()[method.stages[-1]]
-    for key in ("checkpoint_every", "save_state_every"):
+    for key in ("checkpoint_every", "save_state_every", "probe_every"):
         every: int = getattr(train, key)
-        if every < 1:
+        if every < 1 and key != "probe_every":
             raise SettingsError(f"{key} is {every}; it must be at least 1.")
         given = origin.get(key) in {"flag", "environment", "file"}
         if given and steps is not None and every > steps:
@@ -228,6 +228,11 @@ def _check_run(train: TrainSettings, method: Method, origin: Mapping[str, str]) 
     for key in ("probe_every", "patience"):
         if getattr(train, key) < 0:
             raise SettingsError(f"{key} is {getattr(train, key)}; it must be at least 0.")
+    if train.probe_every and "steer" in method.changes:
+        raise SettingsError(
+            f"probe_every is {train.probe_every}, and what {method.name} learns is only seen by "
+            "drawing with it, not by a probe. Leave it out."
+        )
     if train.patience and not train.probe_every:
         raise SettingsError(
             f"patience is {train.patience}, and there is no probe to be patient with. Say how "

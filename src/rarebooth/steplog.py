@@ -5,11 +5,24 @@ import math
 from contextlib import AbstractContextManager, nullcontext, suppress
 from pathlib import Path
 from types import TracebackType
+from typing import NamedTuple
 
 import torch
+from torch import Tensor
 
 from rarebooth.run import Step
 from rarebooth.store import unwritable
+
+
+class _Line(NamedTuple):
+    """What is written of a step: a few numbers, where the step itself holds its whole batch."""
+
+    stage: str
+    done: int
+    loss: Tensor
+    losses: Tensor
+    timesteps: Tensor
+    probe: float | None
 
 
 class StepLog(AbstractContextManager["StepLog"]):
@@ -17,11 +30,12 @@ class StepLog(AbstractContextManager["StepLog"]):
 
     def __init__(self, path: Path) -> None:
         self._path = path
-        self._waiting: list[tuple[Step, float | None]] = []
+        self._waiting: list[_Line] = []
 
     def add(self, step: Step, probe: float | None = None) -> None:
         """Note a step, without asking the device for its loss yet; ``probe``: see ``probe``."""
-        self._waiting.append((step, probe))
+        timesteps = step.batch.timestep
+        self._waiting.append(_Line(step.stage, step.done, step.loss, step.losses, timesteps, probe))
 
     def flush(self) -> None:
         """Write what was noted; a loss that is no number becomes null, as JSON has none.
@@ -30,19 +44,19 @@ class StepLog(AbstractContextManager["StepLog"]):
         """
         if not self._waiting:
             return
-        means: list[float] = torch.stack([step.loss for step, _ in self._waiting]).tolist()
+        means: list[float] = torch.stack([line.loss for line in self._waiting]).tolist()
         lines = [
             json.dumps(
                 {
-                    "stage": step.stage,
-                    "step": step.done,
+                    "stage": line.stage,
+                    "step": line.done,
                     "loss": _number(mean),
-                    "losses": [_number(loss) for loss in step.losses.tolist()],
-                    "timesteps": step.batch.timestep.tolist(),
-                    **({} if probe is None else {"probe": _number(probe)}),
+                    "losses": [_number(loss) for loss in line.losses.tolist()],
+                    "timesteps": line.timesteps.tolist(),
+                    **({} if line.probe is None else {"probe": _number(line.probe)}),
                 }
             )
-            for (step, probe), mean in zip(self._waiting, means, strict=True)
+            for line, mean in zip(self._waiting, means, strict=True)
         ]
         self._waiting.clear()
         try:

@@ -18,8 +18,8 @@ from rarebooth.base import Session
 from rarebooth.choose import Choice, Quality, held_out, quality, why
 from rarebooth.class_images import Cached, Drawing, Folder, Source, cache_folder
 from rarebooth.delta import Delta
-from rarebooth.errors import RareboothError, ResourceError, SettingsError
-from rarebooth.evidence import draw_set
+from rarebooth.errors import DivergedError, RareboothError, ResourceError, SettingsError
+from rarebooth.evaluation import CHOOSING, draw_or_read, wear
 from rarebooth.folder import STAGE_NAMES, RunFolder
 from rarebooth.metrics.encoders.judges import open_judges
 from rarebooth.photos import world_mark
@@ -140,7 +140,7 @@ def _train(
         unjudged = _unjudged(job)
         if unjudged is None:
             yield Progress(CHOICE, 0, 1, None, None)
-            record.choose(_choice(job, last, notice))
+            record.choose(_choice(job, last, stop, notice))
             record.book("choice of a checkpoint")
         else:
             record.choose(Choice(last, "last", f"{last} is recommended: {unjudged}."))
@@ -238,20 +238,34 @@ def _whole(job: Plan) -> list[str]:
     return [name for name in job.folder.checkpoints() if name not in STAGE_NAMES]
 
 
-def _choice(job: Plan, last: str, notice: Callable[[str], None]) -> Choice:
+def _choice(
+    job: Plan, last: str, stop: Callable[[], bool], notice: Callable[[str], None]
+) -> Choice:
     """The checkpoint of the last stage that is best on held-out prompts; the last if unjudged."""
     try:
         judges = open_judges(job.base_asked, str(job.base.device))
-    except SettingsError as error:
+    except (SettingsError, ResourceError) as error:
         notice(f"No checkpoint can be chosen by its pictures: {error}")
         return Choice(last, "last", f"{last} is recommended: it is the last; none was judged.")
-    subject, draw = job.subjects[0], job.settings.preset.draw
+    subject, draw, protocol = job.subjects[0], job.settings.preset.draw, Extent().choosing()
     qualities: dict[str, Quality] = {}
     with Session(job.base) as session:
         for name in _whole(job):
-            (phrase,) = _wear(session, job.folder, name)
-            pictures = draw_set(session, Extent().choosing(), phrase, draw)
+            if stop():
+                raise Interrupted(
+                    "Stopped before every checkpoint was judged; what is drawn is kept. The same "
+                    "command continues."
+                )
+            phrase, digest = wear(session, job.folder.checkpoint(name))
+            path = job.folder.drawn(name, CHOOSING)
+            try:
+                pictures = draw_or_read(session, path, protocol, phrase, draw, digest)
+            except DivergedError as error:
+                notice(f"Checkpoint {name} cannot be recommended: {error}")
+                continue
             qualities[name] = quality(pictures, subject.images, subject.noun, judges)
+    if not qualities:
+        return Choice(last, "last", f"{last} is recommended: it is the last; none can be drawn.")
     chosen = held_out(qualities)
     return Choice(chosen, "held-out", why(qualities, chosen), qualities)
 

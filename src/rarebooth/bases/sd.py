@@ -25,7 +25,7 @@ from transformers import CLIPTextModel, CLIPTokenizer
 
 from rarebooth import hub
 from rarebooth.base import Base, Identity, Posterior
-from rarebooth.bases.device import pick_device, pick_precision
+from rarebooth.bases.device import Precision, pick_device, pick_precision
 from rarebooth.errors import BaseModelError, SettingsError, is_out_of_memory
 from rarebooth.process import Process
 from rarebooth.quiet import quiet
@@ -121,7 +121,7 @@ class StableDiffusion(Base):
         size: int,
         notice: Callable[[str], None],
         *,
-        bf16: bool,
+        precision: Precision,
     ) -> None:
         self.identity = identity
         self.process = process
@@ -132,7 +132,7 @@ class StableDiffusion(Base):
         self._scheduler_config = scheduler_config
         self._notice = notice
         self._cut: set[str] = set()
-        self._bf16 = bf16
+        self.precision = precision
         self._scale: float = parts.vae.config["scaling_factor"]
         side = size // _vae_factor(parts.vae)
         self.latent_shape = (parts.unet.config["in_channels"], side, side)
@@ -194,7 +194,7 @@ class StableDiffusion(Base):
             process,
             size,
             notice,
-            bf16=compute == "bf16",
+            precision=compute,
         )
 
     @property
@@ -280,7 +280,7 @@ class StableDiffusion(Base):
 
     def denoise(self, noisy: Tensor, timestep: Tensor, condition: Tensor) -> Tensor:
         """The network's answer, fp32 [B, C, h, w], for noisy latents, timesteps [B], [B, L, D]."""
-        with torch.autocast(self.device.type, torch.bfloat16, enabled=self._bf16):
+        with torch.autocast(self.device.type, torch.bfloat16, enabled=self.precision == "bf16"):
             answer: Tensor = self._parts.unet(noisy, timestep, condition, return_dict=False)[0]
         return answer.float()
 

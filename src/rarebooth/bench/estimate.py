@@ -45,7 +45,7 @@ class Work:
 def work_of(jobs: Iterable[JobSpec]) -> Work:
     """What jobs take at the most: where only some checkpoints are scored in full, two of them.
 
-    Class images and the base's own pictures are counted for every noun once, as they are kept.
+    Class images are counted for every noun once, as they are kept.
     """
     total, nouns = Work(0, 0), set[tuple[str, int]]()
     for job in jobs:
@@ -66,10 +66,12 @@ def work_of(jobs: Iterable[JobSpec]) -> Work:
 
 
 @torch.no_grad()
-def seconds_a_picture(base: Base) -> float:
-    """Seconds that one picture takes to pass the U-Net, on this machine, in a batch of eight."""
+def seconds_a_picture(base: Base, threads: int) -> float:
+    """Seconds that a picture takes to pass the U-Net here, of eight, with so many CPU threads."""
     given = torch.zeros((BATCH, *base.latent_shape), device=base.device)
     timestep = torch.zeros(BATCH, dtype=torch.long, device=base.device)
+    before = torch.get_num_threads()
+    torch.set_num_threads(threads)
     with Session(base) as session:
         condition = session.condition([""]).expand(BATCH, -1, -1)
         best = float("inf")
@@ -77,6 +79,7 @@ def seconds_a_picture(base: Base) -> float:
             began = time.perf_counter()
             base.denoise(given, timestep, condition).sum().item()
             best = min(best, time.perf_counter() - began)
+    torch.set_num_threads(before)
     return best / BATCH
 
 

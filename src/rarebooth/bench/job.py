@@ -7,7 +7,7 @@ import time
 from collections.abc import Generator, Iterable, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
-from functools import cache
+from functools import cache, lru_cache
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any, Final
@@ -20,7 +20,7 @@ from rarebooth.artifact import Header
 from rarebooth.base import Base, Session
 from rarebooth.bases import open_base
 from rarebooth.bench.plan import JobSpec
-from rarebooth.bench.subjects import photographed
+from rarebooth.bench.subjects import Photographed, photographed
 from rarebooth.catalogue import cost
 from rarebooth.class_images import Cached, Drawing, Source, cache_folder
 from rarebooth.evidence import draw_set, draw_sets
@@ -33,7 +33,6 @@ from rarebooth.protocols import Extent, Protocol
 from rarebooth.run import Run
 from rarebooth.settings import DrawSettings, preset_for
 from rarebooth.subject import Subject
-from rarebooth.world.subjects import Individual
 
 FIGURES: Final = {
     "simple": Protocol((prompts.PLAIN,), 3, 0),
@@ -69,7 +68,7 @@ def run_job(spec: JobSpec) -> dict[str, Any]:
     base, judges, spent = _base(spec.base), _judges(spec.base), Spent()
     shown = photographed(spec, base.size)
     method = method_of(spec)
-    learnt = Learnt(spec, base, judges, shown.compared, shown.individual, spent)
+    learnt = Learnt(spec, base, judges, shown, spent)
     with TemporaryDirectory(prefix="rarebooth-") as folder:
         files = {name: Path(folder) / f"{name}.safetensors" for name in map(str, spec.checkpoints)}
         with spent.on("training"):
@@ -116,15 +115,13 @@ def run_job(spec: JobSpec) -> dict[str, Any]:
 class Learnt:
     """What was learnt of a subject, to be drawn and judged from its checkpoints' files.
 
-    ``photos``: uint8 [R, S, S, 3], what likeness is measured against. ``drawn``: pictures so far,
-    without those that are there to be looked at.
+    ``drawn``: pictures so far, without those that are there to be looked at.
     """
 
     spec: JobSpec
     base: Base
     judges: Judges
-    photos: Pixels
-    individual: Individual | None
+    shown: Photographed
     spent: Spent
     drawn: int = 0
 
@@ -136,26 +133,28 @@ class Learnt:
             validation = draw_set(session, spec.extent.choosing(), phrase, spec.draw)
         self.drawn += len(validation.flat)
         with self.spent.on("scoring"):
-            return choose.quality(validation, self.photos, spec.noun, self.judges)
+            # By the photos that are learnt from: one that is left out must not choose its score.
+            photos = self.shown.learnt.images
+            return choose.quality(validation, photos, spec.noun, self.judges)
 
     def scores(self, file: Path) -> scores.Plain:
         """A checkpoint's scores by every metric, on all protocols."""
         spec = self.spec
-        with self.spent.on("drawing"):
-            with Session(self.base) as session:
-                phrase = _wear(session, file)
-                of_subject = draw_sets(session, spec.extent.subject(spec.noun), phrase, spec.draw)
-                others = draw_sets(session, spec.extent.beside(spec.noun), spec.noun, spec.draw)
+        with self.spent.on("drawing"), Session(self.base) as session:
+            phrase = _wear(session, file)
+            of_subject = draw_sets(session, spec.extent.subject(spec.noun), phrase, spec.draw)
+            others = draw_sets(session, spec.extent.beside(spec.noun), spec.noun, spec.draw)
+        with self.spent.on("the base's own pictures"):
             untouched = _untouched(spec.base, spec.noun, spec.extent, spec.draw)
         self.drawn += sum(len(each.flat) for each in (*of_subject.values(), *others.values()))
         evidence = Evidence(
             noun=spec.noun,
-            photos=self.photos,
+            photos=self.shown.compared,
             subject=of_subject,
             others=others,
             untouched=untouched,
             judges=self.judges,
-            individual=self.individual,
+            individual=self.shown.individual,
         )
         with self.spent.on("scoring"):
             return compact(scores.score(evidence))
@@ -269,7 +268,7 @@ def _judges(name: str) -> Judges:
     return open_judges(name, str(_base(name).device))
 
 
-@cache
+@lru_cache(2)  # jobs go subject by subject
 def _untouched(name: str, noun: str, extent: Extent, draw: DrawSettings) -> dict[str, PictureSet]:
     with Session(_base(name)) as session:
         return draw_sets(session, extent.beside(noun), noun, draw)

@@ -122,11 +122,14 @@ def open_benchmark(plan_file: Path, records: Path) -> Benchmark:
     plan = read_plan(plan_file)
     for job in plan.jobs:
         photos_digest(job)
-    digest = open_base(plan.base).identity.digest
-    return Benchmark(plan_file.stem, plan, Records(records, {"base": digest}))
+    base = open_base(plan.base)
+    digests = {"base": base.identity.digest}
+    if base.precision != "fp32":
+        digests["precision"] = base.precision  # what a GPU found is not mixed with what a CPU did
+    return Benchmark(plan_file.stem, plan, Records(records, digests))
 
 
-def outlook(plan: Plan, jobs: list[JobSpec], workers: int) -> Iterator[str]:
+def outlook(plan: Plan, jobs: list[JobSpec], workers: int, threads: int) -> Iterator[str]:
     """What jobs take, a line at a time: pictures through the U-Net, and the time of that here."""
     total = work_of(jobs)
     yield (
@@ -136,7 +139,7 @@ def outlook(plan: Plan, jobs: list[JobSpec], workers: int) -> Iterator[str]:
     if hub.pending(plan.base) is not None or not jobs:
         return
     base = open_base(plan.base)
-    hours = total.passes * seconds_a_picture(base) / 3600
+    hours = total.passes * seconds_a_picture(base, threads) / 3600
     operations = total.passes * operations_a_picture(base)
     yield (
         f"The U-Net alone takes about {_told(hours)} here on one worker, {_told(hours / workers)} "
@@ -146,16 +149,24 @@ def outlook(plan: Plan, jobs: list[JobSpec], workers: int) -> Iterator[str]:
     )
 
 
-def rehearse(plan_file: Path, records: Path, workers: int) -> Iterator[str]:
+def rehearse(
+    plan_file: Path,
+    records: Path,
+    *,
+    workers: int = 1,
+    threads: int = 1,
+    retry_failed: bool = False,
+) -> Iterator[str]:
     """What a plan would do, a line at a time; a base that is not here is not fetched."""
     plan = read_plan(plan_file)
     for job in plan.jobs:
         photos_digest(job)
     missing = hub.pending(plan.base)
     if missing is None:
-        yield from outlook(plan, open_benchmark(plan_file, records).pending(), workers)
+        pending = open_benchmark(plan_file, records).pending(retry_failed=retry_failed)
+        yield from outlook(plan, pending, workers, threads)
     else:
-        yield from outlook(plan, plan.jobs, workers)
+        yield from outlook(plan, plan.jobs, workers, threads)
         yield f"The base is to be downloaded first: {missing}."
 
 

@@ -1,7 +1,7 @@
 """The tables of a benchmark, from its plan and its records alone.
 
 Only subjects count that every entry has finished with all its seeds, from the plan's first to the
-first hole: all rows are means over the same subjects. Seeds are averaged to a subject, subjects to
+first hole: rows are means over these, or, where an entry is run on some, over those. Seeds are averaged to a subject, subjects to
 a mean. The text depends on nothing else, neither on the order of jobs nor on where they ran.
 """
 
@@ -87,7 +87,8 @@ class Row:
 class Results:
     """What ``markdown`` shows.
 
-    ``subjects``: those that count. ``of``: how many the plan has. ``conventions``: what each
+    ``subjects``: those that count. ``of``: how many the plan has. ``drawn``: what each entry's
+    pictures were. ``conventions``: what each
     metric's numbers rest on, by metric. ``differences``: the first entry less each other.
     ``costs``: means of a job, by entry. ``failed``: jobs that ended with an error, as "subject,
     entry, seed".
@@ -96,6 +97,7 @@ class Results:
     base: str
     subjects: tuple[str, ...]
     of: int
+    drawn: tuple[str, ...]
     conventions: Mapping[str, tuple[str, ...]]
     rows: tuple[Row, ...]
     differences: tuple[Row, ...]
@@ -118,17 +120,21 @@ def results(plan: Plan, records: Mapping[JobSpec, Record]) -> Results:
         if table
     ]
     first = plan.entries[0].label
+    left_out = plan.entries[0].leave_one_out
+    # Likeness to one photo that was not learnt from is another number than likeness to them all.
+    same_photos = {entry.label: entry.leave_one_out == left_out for entry in plan.entries}
     differences: list[Row] = []
     for (entry, choice), table in tables.items():
         ours = tables[first, choice]
         found = {name: paired(ours[name], table[name]) for name in ours if name in table}
         kept = {name: each for name, each in found.items() if each is not None}
-        if entry != first and kept:
+        if entry != first and kept and same_photos[entry]:
             differences.append(Row(entry, choice, kept))
     return Results(
         base=jobs[0].plain["base"] if jobs else plan.base,
         subjects=tuple(dict.fromkeys(job.subject for job in jobs)),
         of=len(plan.subjects),
+        drawn=_drawn(plan),
         conventions=_conventions(bodies.values()),
         rows=tuple(rows),
         differences=tuple(differences),
@@ -166,6 +172,7 @@ def markdown(found: Results) -> str:
         *_section("What a job takes", _plain_table(found.costs, COUNTED, "{:.0f}")),
         *_section(
             "What the numbers rest on",
+            "\n".join(f"- {said}" for said in found.drawn),
             "\n".join(f"- {name}: {' / '.join(said)}" for name, said in found.conventions.items()),
         ),
     )
@@ -183,6 +190,21 @@ def times_markdown(plan: Plan, records: Mapping[JobSpec, Record]) -> str:
     means = _means_of_entries(plan, bodies, lambda body: body["cost"]["cpu_seconds"], phases)
     whole = {label: {**each, "all": sum(each.values())} for label, each in means.items()}
     return _lines(_plain_table(whole, {name: name for name in (*phases, "all")}, "{:.1f}"))
+
+
+def _drawn(plan: Plan) -> tuple[str, ...]:
+    """What the pictures of each entry were, where entries differ apart."""
+    found: dict[str, list[str]] = {}
+    for entry in plan.entries:
+        extent, draw = entry.extent, entry.draw
+        said = (
+            f"{extent.diverse} pictures a diverse prompt, {extent.simple} simple, "
+            f"{extent.validation} a validation prompt, {extent.others} of the class; "
+            f"{draw.sampler}, {draw.sampler_steps} steps, guidance {draw.guidance:g}"
+        )
+        left = "; likeness to a photo that was not learnt from" if entry.leave_one_out else ""
+        found.setdefault(f"{said}{left}", []).append(entry.label)
+    return tuple(f"{', '.join(labels)}: {said}" for said, labels in found.items())
 
 
 def _counted(plan: Plan, records: Mapping[JobSpec, Record]) -> list[JobSpec]:

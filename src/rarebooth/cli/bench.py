@@ -30,7 +30,10 @@ def command(
         typer.Option(help="Where jobs run: in this process, in some of this machine, or on Ray."),
     ] = "pool",
     workers: Annotated[
-        int | None, typer.Option(min=1, help="Processes of the pool. Default: one for each CPU.")
+        int | None,
+        typer.Option(
+            min=1, help="Processes of the pool. Default: one a CPU on the embedded base, else one."
+        ),
     ] = None,
     threads: Annotated[int, typer.Option(min=1, help="CPU threads of each job.")] = 1,
     address: Annotated[str | None, typer.Option(help="An existing Ray cluster.")] = None,
@@ -48,14 +51,17 @@ def command(
     from rarebooth.bench.running import open_benchmark, outlook, rehearse
 
     place = out_folder or records.parent / "results"
-    count = workers or os.cpu_count() or 1
+    count = 1 if executor == "inline" else workers or _processes(plan_file)
     if dry_run:
-        for line in rehearse(plan_file, records, count):
+        lines = rehearse(
+            plan_file, records, workers=count, threads=threads, retry_failed=retry_failed
+        )
+        for line in lines:
             out().print(line)
         return
     benchmark = open_benchmark(plan_file, records)
     pending = benchmark.pending(retry_failed=retry_failed)
-    for line in outlook(benchmark.plan, pending, count):
+    for line in outlook(benchmark.plan, pending, count, threads):
         out().print(line)
     benchmark.run(
         _executor(executor, count, threads, address),
@@ -72,6 +78,14 @@ def _say(step: "Progress") -> None:
     out().print(f"{step.done}/{step.total} {job.subject} {job.label} seed {job.seed}: {ending}")
 
 
+def _processes(plan_file: Path) -> int:
+    """How many jobs a machine bears at once: of a real base, whose training fills it, one."""
+    from rarebooth.bench.plan import read_plan
+    from rarebooth.defaults import EMBEDDED
+
+    return os.cpu_count() or 1 if read_plan(plan_file).base == EMBEDDED else 1
+
+
 def _executor(kind: str, workers: int, threads: int, address: str | None) -> "Executor":
     if kind == "ray":
         from rarebooth.bench.executors.ray import Ray
@@ -83,4 +97,4 @@ def _executor(kind: str, workers: int, threads: int, address: str | None) -> "Ex
         return Pool(workers, threads)
     from rarebooth.bench.executors.inline import Inline
 
-    return Inline()
+    return Inline(threads)

@@ -45,8 +45,7 @@ def command(
     """Score a run: likeness, prompt-following, what the class became.
 
     The pictures are kept in the run's folder, so that an interrupted evaluation continues, and
-    rarebooth report shows them. The second word of each prompt's name is what stands for the
-    subject; all methods share the same seeds.
+    rarebooth report shows them. All methods share the same prompts and seeds.
     """
     from rarebooth.api import evaluate
     from rarebooth.protocols import Extent

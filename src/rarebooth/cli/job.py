@@ -19,8 +19,9 @@ from rarebooth.cli.pace import Pace
 from rarebooth.cli.stopper import Stopper
 from rarebooth.effects import idle
 from rarebooth.errors import ResourceError
-from rarebooth.folder import RunFolder
+from rarebooth.folder import STAGE_NAMES, RunFolder
 from rarebooth.prompts import PLAIN
+from rarebooth.protocols import Extent
 
 NEW_SCENE = f"{PLAIN} on the beach"
 """The prompt of the command that is offered at the end."""
@@ -67,6 +68,9 @@ def show(job: Draft) -> None:
     _row("method", f"{settings.method.name}: {settings.method.summary}")
     _row("steps", steps)
     _row("writes", f"{job.folder.path}: checkpoints {', '.join(job.checkpoints)}".rstrip())
+    if _chooses(job):
+        each = Extent().choosing().pictures
+        _row("choice", f"{each} pictures of each checkpoint are judged; --choose last does without")
     if isinstance(job, Plan) and job.earlier is not None and not job.finished:
         _row("", "continues the run that was begun there")
     for sentence in idle(settings):
@@ -222,11 +226,20 @@ def _left(job: Plan, progress: Progress, pace: Pace) -> str:
     left = f"  about {duration(max(1, seconds))} left"
     if progress.stage != job.settings.method.stages[-1]:
         return f"{left} in this stage"
-    return left + (", then the contact sheet" if _draws(job) else "")
+    after = ("the choice of a checkpoint",) if _chooses(job) else ()
+    after += ("the contact sheet",) if _draws(job) else ()
+    return f"{left}, then {' and '.join(after)}" if after else left
 
 
 def _loss(progress: Progress) -> float:
     return progress.loss
+
+
+def _chooses(job: Draft) -> bool:
+    """Whether pictures of several checkpoints will be judged."""
+    whole = [name for name in job.checkpoints if name not in STAGE_NAMES]
+    alone = len(job.subjects) == 1
+    return job.settings.train.choose == "held-out" and alone and len(whole) > 1
 
 
 def _draws(job: Plan) -> bool:

@@ -36,7 +36,7 @@ class Diversity(Metric):
 
     def convention(self, judges: Judges) -> str:
         """The networks and what they are fed."""
-        distance = judges.lpips.name if judges.lpips else "lpips is not installed"
+        distance = judges.lpips.name if judges.lpips else "no LPIPS"
         return f"1 - cosine by {told(judges.dino)}; {distance}"
 
 

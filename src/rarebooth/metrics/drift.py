@@ -41,7 +41,7 @@ class Drift(Metric):
 
     def convention(self, judges: Judges) -> str:
         """The networks and what they are fed."""
-        distance = judges.lpips.name if judges.lpips else "lpips is not installed"
+        distance = judges.lpips.name if judges.lpips else "no LPIPS"
         reader = f"; classes read by {judges.reader.name}" if judges.reader else ""
         return f"1 - cosine by {told(judges.dino)}; {distance}{reader}"
 

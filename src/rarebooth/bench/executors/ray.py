@@ -40,7 +40,10 @@ class Ray:
             ray = _ray()
             self._connect(ray, address)
             try:
-                task = ray.remote(num_cpus=self.threads, max_retries=RETRIES)(_task)
+                # Without asking for one, a task sees no GPU; a job fills the one that it has.
+                gpus = 1 if ray.cluster_resources().get("GPU", 0) else 0
+                asked = {"num_cpus": self.threads, "num_gpus": gpus, "max_retries": RETRIES}
+                task = ray.remote(**asked)(_task)
                 under_way = {task.remote(run_job, job, self.threads): job for job in jobs}
                 while under_way:
                     ready, _ = ray.wait(list(under_way))
