@@ -1,8 +1,9 @@
 """The tables of a benchmark, from its plan and its records alone.
 
 Only subjects count that every entry has finished with all its seeds, from the plan's first to the
-first hole: rows are means over these, or, where an entry is run on some, over those. Seeds are averaged to a subject, subjects to
-a mean. The text depends on nothing else, neither on the order of jobs nor on where they ran.
+first hole: rows are means over these, or, where an entry is run on some, over those. Seeds are
+averaged to a subject, subjects to a mean. The text depends on nothing else, neither on the order of
+jobs nor on where they ran.
 """
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
