@@ -44,6 +44,7 @@ def test_a_documented_command_is_understood(command, tmp_path, monkeypatch, caps
     # The real command line, up to the work itself.
     for job in ("plan", "draft", "generate", "evaluate", "make_report", "export", "merge"):
         monkeypatch.setattr(f"rarebooth.api.{job}", lambda *_, **__: _stop(understood))
+    monkeypatch.setattr("rarebooth.cli.bench._processes", lambda _: 1)
     for job in ("open_benchmark", "rehearse"):
         monkeypatch.setattr(f"rarebooth.bench.running.{job}", lambda *_, **__: _stop(understood))
     monkeypatch.setattr("rarebooth.doctor.examine", lambda: understood.append("doctor") or [])
