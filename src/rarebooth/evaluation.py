@@ -68,7 +68,7 @@ class Evaluator:
             qualities: dict[str, Quality] = {}
             for done, name in enumerate(names, start=1):
                 progress(name, done, len(names) + 1)
-                phrase, digest = wear(session, self.folder.checkpoint(name))
+                (phrase,), digest = wear(session, self.folder.checkpoint(name))
                 drawn = self._sets(session, name, of_subject, phrase, digest)
                 others = self._sets(session, name, beside, self.noun, digest)
                 choosing = {CHOOSING: self.extent.choosing()}
@@ -121,15 +121,15 @@ class Evaluator:
         return found
 
 
-def wear(session: Session, file: Path) -> tuple[str, str]:
-    """Put a subject file on; returns its phrase and digest, and keeps nothing else in memory.
+def wear(session: Session, file: Path) -> tuple[tuple[str, ...], str]:
+    """Put a subject file on; returns its phrases and digest, and keeps nothing else in memory.
 
     Raises ArtifactError where it was made with another base, or cannot be read.
     """
     learnt = artifact.load(file)
     artifact.require_base(learnt, session.base.identity)
     session.wear(learnt.delta)
-    return learnt.delta.phrases[0], learnt.digest
+    return learnt.delta.phrases, learnt.digest
 
 
 def draw_or_read(

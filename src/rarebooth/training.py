@@ -256,7 +256,7 @@ def _choice(
                     "Stopped before every checkpoint was judged; what is drawn is kept. The same "
                     "command continues."
                 )
-            phrase, digest = wear(session, job.folder.checkpoint(name))
+            (phrase,), digest = wear(session, job.folder.checkpoint(name))
             path = job.folder.drawn(name, CHOOSING)
             try:
                 pictures = draw_or_read(session, path, protocol, phrase, draw, digest)
@@ -292,7 +292,8 @@ def draw_sheet(job: Plan) -> None:
             filled = [fill(scene, subject.noun) for scene in scenes]
             rows.append(Row("the base model's answer", _draw(job, session, filled, seeds)))
             for name in names:
-                phrase = _wear(session, folder, name)[number]
+                phrases, _ = wear(session, folder.checkpoint(name))
+                phrase = phrases[number]
                 filled = [fill(scene, phrase) for scene in scenes]
                 after = name.replace("-", " ")
                 label = f"after {after}" if name in STAGE_NAMES else f"{name} steps"
@@ -307,13 +308,6 @@ def draw_sheet(job: Plan) -> None:
         **drawing_text(job.base.identity, job.base.size, job.settings.preset.draw),
     }
     save_png(folder.sheet, contact_sheet(rows, captions), text)
-
-
-def _wear(session: Session, folder: RunFolder, checkpoint: str) -> tuple[str, ...]:
-    """Put a checkpoint on; returns its phrases and keeps nothing else of the file in memory."""
-    learnt = artifact.load(folder.checkpoint(checkpoint)).delta
-    session.wear(learnt)
-    return learnt.phrases
 
 
 def _draw(job: Plan, session: Session, filled: list[str], seeds: list[int]) -> np.ndarray:

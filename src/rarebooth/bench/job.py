@@ -23,6 +23,7 @@ from rarebooth.bench.plan import JobSpec
 from rarebooth.bench.subjects import Photographed, photographed
 from rarebooth.catalogue import cost
 from rarebooth.class_images import Cached, Drawing, Source, cache_folder
+from rarebooth.evaluation import wear
 from rarebooth.evidence import draw_set, draw_sets
 from rarebooth.method import Method
 from rarebooth.methods import find as find_method
@@ -129,7 +130,7 @@ class Learnt:
         """How good a checkpoint is on prompts that are there for choosing."""
         spec = self.spec
         with self.spent.on("drawing"), Session(self.base) as session:
-            phrase = _wear(session, file)
+            (phrase,), _ = wear(session, file)
             validation = draw_set(session, spec.extent.choosing(), phrase, spec.draw)
         self.drawn += len(validation.flat)
         with self.spent.on("scoring"):
@@ -141,7 +142,7 @@ class Learnt:
         """A checkpoint's scores by every metric, on all protocols."""
         spec = self.spec
         with self.spent.on("drawing"), Session(self.base) as session:
-            phrase = _wear(session, file)
+            (phrase,), _ = wear(session, file)
             of_subject = draw_sets(session, spec.extent.subject(spec.noun), phrase, spec.draw)
             others = draw_sets(session, spec.extent.beside(spec.noun), spec.noun, spec.draw)
         with self.spent.on("the base's own pictures"):
@@ -163,7 +164,7 @@ class Learnt:
         """Pictures to look at."""
         found: dict[str, list[str]] = {}
         with Session(self.base) as session:
-            phrase = _wear(session, file)
+            (phrase,), _ = wear(session, file)
             for name, protocol in FIGURES.items():
                 named = self.spec.noun if name == "class" else phrase
                 pictures = draw_set(session, protocol, named, self.spec.draw)
@@ -224,12 +225,6 @@ class _Timed(Source):
     def __call__(self, session: Session, prompt: str, count: int) -> Pixels:
         with self.spent.on("class images"):
             return self.source(session, prompt, count)
-
-
-def _wear(session: Session, file: Path) -> str:
-    learnt = artifact.load(file).delta
-    session.wear(learnt)
-    return learnt.phrases[0]
 
 
 def _picture(pixels: Pixels) -> str:

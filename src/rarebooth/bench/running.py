@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -122,11 +123,7 @@ def open_benchmark(plan_file: Path, records: Path) -> Benchmark:
     plan = read_plan(plan_file)
     for job in plan.jobs:
         photos_digest(job)
-    base = open_base(plan.base)
-    digests = {"base": base.identity.digest}
-    if base.precision != "fp32":
-        digests["precision"] = base.precision  # what a GPU found is not mixed with what a CPU did
-    return Benchmark(plan_file.stem, plan, Records(records, digests))
+    return Benchmark(plan_file.stem, plan, Records(records, _digests(plan.base)))
 
 
 def outlook(plan: Plan, jobs: list[JobSpec], workers: int, threads: int) -> Iterator[str]:
@@ -168,6 +165,15 @@ def rehearse(
     else:
         yield from outlook(plan, plan.jobs, workers, threads)
         yield f"The base is to be downloaded first: {missing}."
+
+
+@cache  # plans share a base, which takes seconds to open; what is kept of it is small
+def _digests(name: str) -> Mapping[str, str]:
+    base = open_base(name)
+    digests = {"base": base.identity.digest}
+    if base.precision != "fp32":
+        digests["precision"] = base.precision  # what a GPU found is not mixed with what a CPU did
+    return digests
 
 
 def _told(hours: float) -> str:

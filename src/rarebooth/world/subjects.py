@@ -7,6 +7,7 @@ from pathlib import Path
 from PIL import Image
 from PIL.PngImagePlugin import PngInfo
 
+from rarebooth.protocols import LIVE
 from rarebooth.world.dice import Dice
 from rarebooth.world.draw import FIRST_SUBJECT
 from rarebooth.world.render import render
@@ -62,7 +63,7 @@ class Subject(Individual):
     @property
     def live(self) -> bool:
         """Whether DreamBench asks its live prompts of it, as it does of cats and dogs."""
-        return self.toy in {"cat", "dog"}
+        return self.toy in LIVE
 
     @property
     def photo_places(self) -> tuple[str, ...]:
