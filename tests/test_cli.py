@@ -556,20 +556,31 @@ def test_a_second_signal_leaves_at_once():
     "error",
     [MemoryError(), RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried to ...")],
 )
+@pytest.mark.parametrize("probed", [False, True])
 def test_too_little_memory_is_advice_and_exit_code_4(
-    error, base, photos, place, monkeypatch, capsys
+    error, probed, base, photos, place, monkeypatch, capsys
 ):
     from rarebooth.methods.two_stage import TwoStage
 
-    def greedy(*_):
+    learn, calls = TwoStage.fit, 0
+
+    def greedy(*given):
+        nonlocal calls
+        calls += 1
+        if probed and calls == 1:
+            return (yield from learn(*given))
         raise error
-        yield
 
     monkeypatch.setattr(TwoStage, "fit", greedy)
     assert run(train(photos, base, "--out", "run", *QUICK)) == 4
     message = capsys.readouterr().err
-    assert all(flag in message for flag in ("--batch 1", "--precision bf16", "--resolution"))
-    assert json.loads((place / "run/run.json").read_text())["status"] == "failed"
+    helps = ("--gradient-checkpointing", "--batch 1", "--precision bf16", "--resolution")
+    assert all(flag in message for flag in helps)
+    # Where the quote's steps do not fit, the run does not even begin.
+    assert calls == (2 if probed else 1)
+    assert (place / "run").exists() == probed
+    if probed:
+        assert json.loads((place / "run/run.json").read_text())["status"] == "failed"
 
 
 def test_a_defect_of_rarebooth_is_not_dressed_up(base, photos, monkeypatch):

@@ -107,7 +107,7 @@ def test_a_file_from_elsewhere_cannot_choose_where_pictures_go(subject, tmp_path
 
 
 def test_what_was_drawn_before_a_failure_is_kept(base, subject, tmp_path, monkeypatch):
-    monkeypatch.setattr(sample, "BATCH", 2)
+    monkeypatch.setattr(sample, "SMALL_BATCH", 2)
     whole, calls = base.denoise, []
 
     def failing(*given):

@@ -207,10 +207,17 @@ def test_pictures_come_in_batches_as_they_are_drawn(monkeypatch):
         batches = sample.draw_batches(session, ["a"] * 19, range(19), **options)
         assert asked == []
         first = next(batches)
-        assert asked == [8]
+        assert asked == [16]
         together = np.concatenate([first, *batches])
-    assert asked == [8, 8, 3]
+    assert asked == [16, 3]
     assert (together == draw(base, ["a"] * 19, range(19), **options)).all()
+
+
+def test_fewer_large_pictures_are_drawn_together():
+    base = ToyBase()
+    assert sample.batch_for(base) == 16
+    base.latent_shape = (4, 64, 64)
+    assert sample.batch_for(base) == 8
 
 
 @pytest.mark.parametrize("bad", [torch.nan, torch.inf])

@@ -436,6 +436,29 @@ def test_a_second_training_into_the_same_folder_is_refused(job):
     assert rest == PLACES[1:]
 
 
+def test_a_base_that_is_open_serves_the_next_subject_too(photos, tmp_path, monkeypatch):
+    monkeypatch.setattr(plan_module, "open_base", lambda *_, **__: pytest.fail("opened again"))
+    base = ToyBase()
+    for name in ("one", "other"):
+        made = plan(photos, SMALL, out=tmp_path / name, opened=base)
+        assert made.base is base
+        finish(made)
+    same_result(tmp_path / "one", tmp_path / "other")
+
+
+@pytest.mark.parametrize(
+    ("flags", "message"),
+    [
+        ({"base": "another"}, "base is toy, not another"),
+        ({"precision": "bf16"}, "precision is fp32, not bf16"),
+        ({"resolution": 16}, "resolution is 8, not 16"),
+    ],
+)
+def test_an_open_base_that_was_not_asked_for_is_refused(photos, tmp_path, flags, message):
+    with pytest.raises(SettingsError, match=message):
+        plan(photos, {**SMALL, **flags}, out=tmp_path / "run", opened=ToyBase())
+
+
 def test_planning_writes_nothing(job, photos, tmp_path):
     before = files(tmp_path)
     job()

@@ -2,6 +2,7 @@
 
 import hashlib
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
 
 import numpy as np
 import torch
@@ -106,6 +107,9 @@ class ToyBase(Base):
         if name not in self._modules:
             raise SettingsError(f"There is no part {name!r}.")
         return self._modules[name]
+
+    def recomputing(self) -> AbstractContextManager[object]:
+        return nullcontext()
 
     def original(self, part: str) -> Callable[[str], Tensor]:
         return lambda name: self._originals[part][name]

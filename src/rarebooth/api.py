@@ -5,6 +5,7 @@ from rarebooth.evaluation import evaluate
 from rarebooth.exporting import Exported, export
 from rarebooth.merge_job import merge
 from rarebooth.plan import Draft, Plan, draft, plan
+from rarebooth.quote import Quote, quote
 from rarebooth.reporting import make_report
 from rarebooth.training import Interrupted, Progress, train
 
@@ -14,6 +15,7 @@ __all__ = [
     "Interrupted",
     "Plan",
     "Progress",
+    "Quote",
     "draft",
     "evaluate",
     "export",
@@ -21,5 +23,6 @@ __all__ = [
     "make_report",
     "merge",
     "plan",
+    "quote",
     "train",
 ]

@@ -149,6 +149,14 @@ class Base(ABC):
         """
 
     @abstractmethod
+    def recomputing(self) -> AbstractContextManager[object]:
+        """While inside, the denoiser keeps few intermediate results and forms them again.
+
+        Training takes less memory and more time, to the same gradients. (Gradient checkpointing:
+        Chen et al. 2016, arXiv 1604.06174.)
+        """
+
+    @abstractmethod
     def original(self, part: str) -> Callable[[str], Tensor]:
         """A reader of a part's untouched tensors by parameter name, from the files on disk."""
 

@@ -153,6 +153,11 @@ class Cached(Source):
             self.progress(done, count)
         return pictures
 
+    def kept(self, session: Session, prompt: str, count: int) -> int:
+        """How many of them lie there, whether or not each is sound."""
+        home = self.place(session, prompt)
+        return sum(_file(home, number).is_file() for number in range(count))
+
     def place(self, session: Session, prompt: str) -> Path:
         """The folder of these class images: its name holds all that determines them."""
         text = json.dumps(self._text(session, prompt, 0), sort_keys=True)

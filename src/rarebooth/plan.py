@@ -8,6 +8,8 @@ from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
+import torch
+
 from rarebooth import costs, defaults, hub
 from rarebooth.base import Base
 from rarebooth.bases import open_base
@@ -20,7 +22,7 @@ from rarebooth.methods import find as find_method
 from rarebooth.photos import world_mark
 from rarebooth.probe import ENOUGH_PHOTOS
 from rarebooth.run import Step
-from rarebooth.settings import Resolved, differences, preset_for, resolve
+from rarebooth.settings import Resolved, TrainSettings, differences, preset_for, resolve
 from rarebooth.subject import Subject, checked_noun, read_folder
 
 SMALLEST = 1
@@ -35,11 +37,19 @@ STATE_BYTES = 3 * 4
 TRAINING_BYTES = 4 * 4
 """Bytes of memory for each number that is trained: weight, gradient and AdamW's moments, fp32."""
 
-FREE_TO_CHANGE = frozenset({"choose", "device", "previews", "save_state_every"})
+FREE_TO_CHANGE = frozenset(
+    {"choose", "device", "gradient_checkpointing", "previews", "save_state_every"}
+)
 """Settings in which a run that continues may differ: they do not change what is learnt."""
 
 
-NOT_THEN: Mapping[str, Any] = {"choose": "last", "probe_every": 0, "patience": 0}
+NOT_THEN: Mapping[str, Any] = {
+    "choose": "last",
+    "probe_every": 0,
+    "patience": 0,
+    "gradient_checkpointing": False,
+    "split_batches": False,
+}
 """Settings that runs of earlier versions had not, and what they did without them."""
 
 
@@ -89,10 +99,26 @@ class Draft:
             if (name := self.checkpoint_due(stage, done, total or 0)) is not None
         ]
 
-    def open(self, notice: Callable[[str], None] = lambda _: None) -> "Plan":
-        """Open the base, downloading it where it is not here, and read the photos at its size."""
+    def unjudged(self, whole: Sequence[str]) -> str | None:
+        """Why no checkpoint of the last stage needs to be judged, or None where they shall be."""
+        if self.settings.train.choose == "last":
+            return "it is the last, as was asked for"
+        if len(whole) == 1:
+            return "there is no other"
+        return "of several subjects, it is the last" if len(self.subjects) > 1 else None
+
+    def open(
+        self, notice: Callable[[str], None] = lambda _: None, opened: Base | None = None
+    ) -> "Plan":
+        """Open the base, downloading it where it is not here, and read the photos at its size.
+
+        ``opened``: a base to use instead, as one stays for many subjects; SettingsError where it is
+        another than these settings ask for.
+        """
         train = self.settings.train
-        base = open_base(
+        if opened is not None:
+            _require_asked_for(opened, self.settings.train)
+        base = opened or open_base(
             self.base_asked,
             device=train.device,
             precision=train.precision,
@@ -255,16 +281,17 @@ def plan(
     environment: Mapping[str, Any] | None = None,
     file: Mapping[str, Any] | None = None,
     notice: Callable[[str], None] = lambda _: None,
+    opened: Base | None = None,
 ) -> Plan:
     """Check photos, settings, base, folder and disk; nothing is written but a base's download.
 
     Arguments and errors are those of ``draft``, and what ``open_base`` raises; ResourceError where
-    the disk is too small.
+    the disk is too small. ``opened``: a base that is open already, as another plan's ``base`` is.
     """
     asked = draft(
         photos, flags, out=out, class_photos=class_photos, environment=environment, file=file
     )
-    job = asked.open(notice)
+    job = asked.open(notice, opened)
     if not job.finished:
         job.require_room()
     return job
@@ -307,6 +334,24 @@ def _base_of_miniature(folders: Sequence[Path], subjects: Sequence[Subject]) -> 
         "for a rehearsal on the small model that comes with rarebooth, which only knows a "
         "miniature world."
     )
+
+
+def _require_asked_for(base: Base, train: TrainSettings) -> None:
+    """Raise SettingsError where an open base is not the one that the settings ask for."""
+    device = pick_device(train.device)
+    found = base.device if ":" in str(device) else torch.device(base.device.type)
+    pairs = {
+        "base": (base.identity.name, train.base),
+        "device": (found, device),
+        "precision": (base.precision, pick_precision(train.precision, device)),
+        "resolution": (base.size, train.resolution or base.size),
+    }
+    other = [f"{key} is {has}, not {asked}" for key, (has, asked) in pairs.items() if has != asked]
+    if other:
+        raise SettingsError(
+            f"The base that is open is not the one asked for: {'; '.join(other)}. Open another, or "
+            "leave it out."
+        )
 
 
 def _require_outside(out: Path, photos: Path) -> None:

@@ -8,7 +8,7 @@ kernels add in any order.
 
 import hashlib
 import math
-from collections.abc import Callable, Generator, Mapping
+from collections.abc import Callable, Collection, Generator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
@@ -19,7 +19,7 @@ from torch import Tensor
 from rarebooth.base import Base, Batch
 from rarebooth.class_images import Drawn, Source
 from rarebooth.delta import Delta
-from rarebooth.errors import DivergedError
+from rarebooth.errors import DivergedError, is_out_of_memory
 from rarebooth.process import sent
 
 GPU_CHECK_EVERY = 10
@@ -114,11 +114,17 @@ def draw_batch(
 
 @dataclass
 class Run:
-    """A training run: its seed, the state it continues from, if any, and who draws class images."""
+    """A training run: its seed, the state it continues from, if any, and who draws class images.
+
+    ``split``: a batch that does not fit into memory is worked off in twice as many pieces, as often
+    as it takes; ``notice`` is told of that.
+    """
 
     seed: int
     resume: State | None = None
     class_images: Source = field(default_factory=Drawn)
+    split: bool = False
+    notice: Callable[[str], None] = lambda _: None
     finished: dict[str, Mapping[str, Tensor]] = field(
         init=False, default_factory=dict[str, Mapping[str, Tensor]]
     )
@@ -167,13 +173,12 @@ class Run:
             watch.look()
             return snapshot()
 
+        pieces = recipe.accumulate
         for done in range(begin + 1, recipe.steps + 1):
             batch = draw(generator_for(self.seed, stage, done))
             with _deterministic():
-                mean_loss, losses = _backward(loss, batch, recipe.accumulate)
-            limit = torch.inf if recipe.clip is None else recipe.clip
-            norm = torch.nn.utils.clip_grad_norm_(weights.values(), limit)
-            watch.add(done, batch, mean_loss, norm)
+                mean_loss, losses, pieces = self._backward(loss, batch, pieces, optimiser)
+            watch.add(done, batch, mean_loss, _clipped(weights.values(), recipe.clip))
             if (
                 mean_loss.device.type == "cpu"
                 or done % GPU_CHECK_EVERY == 0
@@ -195,6 +200,31 @@ class Run:
 
             yield Step(stage, done, recipe.steps, mean_loss, losses, batch, sound_snapshot, state)
         self._finish(stage, weights)
+
+    def _backward(
+        self,
+        loss: Callable[[Batch], Tensor],
+        batch: Batch,
+        pieces: int,
+        optimiser: torch.optim.Optimizer,
+    ) -> tuple[Tensor, Tensor, int]:
+        """Form the gradients; mean loss, loss of every sample, and in how many pieces it went."""
+        count = len(batch.photo)
+        while True:
+            try:
+                return *_backward(loss, batch, pieces), pieces
+            except (MemoryError, RuntimeError) as error:
+                if not self.split or pieces >= count or not is_out_of_memory(error):
+                    raise
+            # Not where the error is at hand: its frames hold the tensors that did not fit.
+            optimiser.zero_grad(set_to_none=True)
+            if batch.noise.device.type == "cuda":
+                torch.cuda.empty_cache()
+            pieces = min(2 * pieces, count)
+            self.notice(
+                f"The memory is not enough for {count} pictures at once: from here on they are "
+                f"worked off in {pieces} pieces."
+            )
 
     def _finish(self, stage: str, weights: Mapping[str, Tensor]) -> None:
         """Freeze a stage's tensors, and remember them for a resume in a later stage."""
@@ -224,6 +254,19 @@ def _backward(loss: Callable[[Batch], Tensor], batch: Batch, pieces: int) -> tup
         total += share.detach()
         each.append(losses.detach())
     return total, torch.cat(each)
+
+
+def _clipped(weights: Collection[Tensor], limit: float | None) -> Tensor:
+    """Shorten the gradients to a global norm of ``limit``; returns the norm they had.
+
+    As ``torch.nn.utils.clip_grad_norm_``, which reads and writes them all to multiply by 1.
+    """
+    grads = [weight.grad for weight in weights if weight.grad is not None]
+    norm = torch.nn.utils.get_total_norm(grads)
+    # On a GPU the host would have to wait for the norm.
+    if limit is not None and (norm.device.type != "cpu" or norm > limit):
+        torch.nn.utils.clip_grads_with_norm_(weights, limit, norm)
+    return norm
 
 
 class _Watch:

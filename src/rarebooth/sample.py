@@ -12,12 +12,15 @@ import torch
 from diffusers.schedulers.scheduling_ddim import DDIMScheduler
 from diffusers.schedulers.scheduling_dpmsolver_multistep import DPMSolverMultistepScheduler
 
-from rarebooth.base import Session
+from rarebooth.base import Base, Session
 from rarebooth.errors import DivergedError, SettingsError
 
 Sampler = Literal["ddim", "dpm++"]
 BATCH = 8
 """Pictures drawn together: a compromise between speed and memory."""
+
+SMALL, SMALL_BATCH = 32 * 32, 16
+"""Places of latents so few that memory does not matter, and the batch that is fastest then."""
 
 
 def scheduler(sampler: str, config: Mapping[str, Any]) -> Any:  # noqa: ANN401
@@ -55,6 +58,12 @@ def draw(
     return np.concatenate(list(drawn))
 
 
+def batch_for(base: Base) -> int:
+    """How many pictures of a base are drawn together."""
+    _, height, width = base.latent_shape
+    return SMALL_BATCH if height * width <= SMALL else BATCH
+
+
 def draw_batches(
     session: Session,
     prompts: Sequence[str],
@@ -64,9 +73,10 @@ def draw_batches(
     steps: int,
     guidance: float,
 ) -> Iterator[np.ndarray]:
-    """The pictures of ``draw`` in order, up to ``BATCH`` at a time, each as soon as it is drawn."""
-    for start in range(0, len(prompts), BATCH):
-        part = slice(start, start + BATCH)
+    """The pictures of ``draw`` in order, some at a time, each as soon as it is drawn."""
+    together = batch_for(session.base)
+    for start in range(0, len(prompts), together):
+        part = slice(start, start + together)
         solver = scheduler(sampler, session.base.scheduler_config)
         yield _draw_batch(session, prompts[part], seeds[part], solver, steps, guidance)
 

@@ -33,7 +33,9 @@ class TrainSettings:
     ``choose``: which checkpoint is recommended, the best on prompts held out for it or the last.
     ``probe_every``: steps between probes on fixed noise, 0 for none; where there are five photos or
     more, the last is left out of training for them. ``patience``: probes without a better one after
-    which training stops, 0 for never.
+    which training stops, 0 for never. ``gradient_checkpointing``: intermediate results are formed
+    again instead of kept, to the same result in less memory. ``split_batches``: a batch that does
+    not fit into memory is worked off in smaller pieces, to the same result but for rounding.
     """
 
     noun: str
@@ -49,6 +51,8 @@ class TrainSettings:
     choose: Literal["held-out", "last"] = "held-out"
     probe_every: int = 0
     patience: int = 0
+    gradient_checkpointing: bool = False
+    split_batches: bool = False
 
 
 class DrawOptions(TypedDict):

@@ -5,7 +5,7 @@ import os
 import shutil
 from collections.abc import Callable, Generator
 from contextlib import closing
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -121,8 +121,13 @@ def _class_images(
 
     if job.class_photos_at is not None:
         return Folder(folder=job.class_photos_at, progress=progress, notice=notice)
+    return replace(class_cache(job), progress=progress)
+
+
+def class_cache(job: Plan) -> Cached:
+    """Where class images of a plan are kept, and drawn where they are missing."""
     drawing = Drawing(**job.settings.preset.draw.options)
-    return Cached(folder=cache_folder(os.environ), drawing=drawing, progress=progress)
+    return Cached(folder=cache_folder(os.environ), drawing=drawing)
 
 
 def _train(
@@ -134,10 +139,10 @@ def _train(
 ) -> Generator[Progress, None, None]:
     last = record.recommended
     if last is None:
-        last = yield from _take_steps(job, record, stop, class_images)
+        last = yield from _take_steps(job, record, stop, class_images, notice)
     job.folder.discard_state()
     if not record.chosen:
-        unjudged = _unjudged(job)
+        unjudged = job.unjudged(_whole(job))
         if unjudged is None:
             yield Progress(CHOICE, 0, 1, None, None)
             record.choose(_choice(job, last, stop, notice))
@@ -153,7 +158,11 @@ def _train(
 
 
 def _take_steps(
-    job: Plan, record: RunRecord, stop: Callable[[], bool], class_images: Source
+    job: Plan,
+    record: RunRecord,
+    stop: Callable[[], bool],
+    class_images: Source,
+    notice: Callable[[str], None],
 ) -> Generator[Progress, None, str]:
     """The steps that are missing; returns the checkpoint to recommend.
 
@@ -165,11 +174,14 @@ def _take_steps(
     record.resumed(state, damaged)
     folder.cut_steps(method.stages, state.stage if state else None, state.done if state else 0)
     record.book("preparation")
+    run = Run(settings.seed, state, class_images, settings.split_batches, notice)
     with (
         Session(job.base) as session,
         StepLog(folder.steps) as log,
-        closing(method.fit(session, job.taught, Run(settings.seed, state, class_images))) as steps,
+        closing(method.fit(session, job.taught, run)) as steps,
     ):
+        if settings.gradient_checkpointing:
+            session.lend(job.base.recomputing())
         watch = ProbeWatch.of(job) if settings.probe_every else None
         for step in steps:
             record.book(step.stage)
@@ -223,15 +235,6 @@ def _keep_photos(job: Plan) -> None:
             mark = world_mark(home / photo.name)
             text = {} if mark is None else {"world": mark}
             save_png(job.folder.crop(number, index), Image.fromarray(photo.pixels), text)
-
-
-def _unjudged(job: Plan) -> str | None:
-    """Why no checkpoint needs to be judged, or None where they shall be."""
-    if job.settings.train.choose == "last":
-        return "it is the last, as was asked for"
-    if len(_whole(job)) == 1:
-        return "there is no other"
-    return "of several subjects, it is the last" if len(job.subjects) > 1 else None
 
 
 def _whole(job: Plan) -> list[str]:

@@ -297,6 +297,15 @@ class StableDiffusion(Base):
         """The names that a part's linear layers of attention end with, as PEFT selects them."""
         return _ATTENTION[self._known(part)] + (_GATES[part] if gates else ())
 
+    @contextmanager
+    def recomputing(self) -> Generator[None]:
+        """While inside, the U-Net's blocks form their intermediate results again."""
+        self._parts.unet.enable_gradient_checkpointing()
+        try:
+            yield
+        finally:
+            self._parts.unet.disable_gradient_checkpointing()
+
     def original(self, part: str) -> Callable[[str], Tensor]:
         """A reader of a part's untouched tensors by parameter name, from the files on disk."""
         return self._originals[self._known(part)]

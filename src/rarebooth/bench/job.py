@@ -4,7 +4,7 @@ import base64
 import io
 import os
 import time
-from collections.abc import Generator, Iterable, Mapping
+from collections.abc import Generator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from functools import cache, lru_cache
@@ -25,6 +25,7 @@ from rarebooth.catalogue import cost
 from rarebooth.class_images import Cached, Drawing, Source, cache_folder
 from rarebooth.evaluation import wear
 from rarebooth.evidence import draw_set, draw_sets
+from rarebooth.machine import processor
 from rarebooth.method import Method
 from rarebooth.methods import find as find_method
 from rarebooth.metric import Evidence, Judges, PictureSet
@@ -237,17 +238,7 @@ def _picture(pixels: Pixels) -> str:
 def _device(base: Base) -> str:
     if base.device.type == "cuda":
         return torch.cuda.get_device_name(base.device)
-    return _cpu_name()
-
-
-def _cpu_name() -> str:
-    try:
-        lines: Iterable[str] = Path("/proc/cpuinfo").read_text("utf-8").splitlines()
-    except OSError:
-        return "cpu"
-    return next(
-        (line.partition(":")[2].strip() for line in lines if line.startswith("model name")), "cpu"
-    )
+    return processor()
 
 
 # A worker does many jobs with one base; what depends on the base alone is made once a process.

@@ -77,10 +77,11 @@ def run(arguments: Sequence[str]) -> int:
         if not is_out_of_memory(error):
             raise
         say_error(
-            "The memory is not enough for this. Any of these needs less: smaller batches "
-            "(--batch 1 --token-batch 1), --precision bf16, a smaller --resolution. The same "
-            "command then continues from the last saved state where the settings are the same, "
-            "and otherwise wants another --out."
+            "The memory is not enough for this. These need less: --gradient-checkpointing, with "
+            "the same result; smaller batches (--batch 1 --token-batch 1), or --split-batches, "
+            "which works off in pieces what does not fit; --precision bf16; a smaller "
+            "--resolution. The same command, also with --gradient-checkpointing, continues from "
+            "the last saved state; other settings want another --out."
         )
         return ResourceError.exit_code
     return 0

@@ -72,7 +72,10 @@ _PRIOR = (
     "belongs to prior preservation, which {method} does without. Leave it out, or choose a method "
     "that has it, such as dreambooth."
 )
-_MEMORY = "is not there yet. --batch 1, --precision bf16 or a smaller --resolution save memory."
+_MEMORY = (
+    "is not there yet. --batch 1, --gradient-checkpointing, --precision bf16 or a smaller "
+    "--resolution save memory."
+)
 _LOG = (
     "has nothing to do here: losses go to steps.jsonl in the run folder, and nothing is reported "
     "elsewhere. Leave it out."
@@ -93,7 +96,6 @@ NOT_HERE: Mapping[str, str] = {
     "prior-weight": _PRIOR,
     "class-images": _PRIOR,
     "rank": "belongs to methods with adapters, such as dreambooth-lora. Leave it out.",
-    "gradient-checkpointing": _MEMORY,
     "use-8bit-adam": _MEMORY,
     "enable-xformers-memory-efficient-attention": _MEMORY,
     "set-grads-to-none": "has nothing to do here: gradients are always freed. Leave it out.",

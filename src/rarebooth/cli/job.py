@@ -13,12 +13,12 @@ from rich.progress import BarColumn, MofNCompleteColumn, TaskID, TextColumn
 from rich.progress import Progress as Bars
 
 from rarebooth import hub
-from rarebooth.api import Draft, Plan, Progress, train
+from rarebooth.api import Draft, Plan, Progress, Quote, quote, train
 from rarebooth.cli.console import duration, is_live, notice, out, volume
 from rarebooth.cli.pace import Pace
 from rarebooth.cli.stopper import Stopper
 from rarebooth.effects import idle
-from rarebooth.errors import ResourceError
+from rarebooth.errors import DivergedError, ResourceError
 from rarebooth.folder import STAGE_NAMES, RunFolder
 from rarebooth.prompts import PLAIN
 from rarebooth.protocols import Extent
@@ -125,8 +125,11 @@ def follow(job: Plan) -> RunFolder:
     """Train a plan, showing how far it is; Interrupted after Ctrl-C or SIGTERM."""
     began = time.monotonic()
     stages = job.settings.method.stages
-    pace = Pace()
-    with Stopper() as stopper, _bars(job) if is_live() else _lines(job) as screen:
+    pace, quoted = Pace(), _quoted(job)
+    with (
+        Stopper() as stopper,
+        _bars(job, quoted) if is_live() else _lines(job, quoted) as screen,
+    ):
         for progress in train(job, stop=stopper.is_asked, drawn=screen.drawn, notice=notice):
             if progress.stage not in stages:  # what comes after the last step; all is saved
                 stopper.leave_at_once = True
@@ -136,6 +139,23 @@ def follow(job: Plan) -> RunFolder:
             screen.report(progress, pace)
     out().print(f"Done in {duration(time.monotonic() - began)}.")
     return job.folder
+
+
+def _quoted(job: Plan) -> Quote | None:
+    """What training will take, said on the screen; None where a first step already diverges."""
+    try:
+        quoted = quote(job)
+    except DivergedError:
+        return None  # training will say which step, and what helps
+    if job.earlier is None:
+        parts = ", ".join(
+            f"{name} {duration(max(1, seconds))}" for name, seconds in quoted.seconds.items()
+        )
+        memory = "" if quoted.memory is None else f"{volume(quoted.memory)} of memory, "
+        _row("takes", f"about {duration(max(1, quoted.total))} here ({parts})")
+        _row("", f"{memory}{volume(quoted.disk)} of disk")
+        out().print()
+    return quoted
 
 
 def show_result(job: Plan) -> None:
@@ -160,7 +180,7 @@ def generate_command(job: Plan) -> str:
 
 
 @contextmanager
-def _bars(job: Plan) -> Generator[Screen]:
+def _bars(job: Plan, quoted: Quote | None) -> Generator[Screen]:
     """One bar a stage, redrawn in place; and one for class images, where some are drawn."""
     columns = (
         TextColumn("{task.description:12}"),
@@ -182,7 +202,7 @@ def _bars(job: Plan) -> Generator[Screen]:
             bars.update(task, completed=progress.done, total=progress.total)
             if now - shown_at >= REFRESH or progress.done == progress.total:
                 shown_at = now
-                bars.update(task, state=f"loss {pace.loss:.4f}{_left(job, progress, pace)}")
+                bars.update(task, state=f"loss {pace.loss:.4f}{_left(job, quoted, progress, pace)}")
             for stage, earlier in tasks.items():
                 if stage == progress.stage:
                     break
@@ -198,14 +218,14 @@ def _bars(job: Plan) -> Generator[Screen]:
 
 
 @contextmanager
-def _lines(job: Plan) -> Generator[Screen]:
+def _lines(job: Plan, quoted: Quote | None) -> Generator[Screen]:
     """A line about every tenth of a stage, for logs and pipes."""
 
     def report(progress: Progress, pace: Pace) -> None:
         tenth = max(1, progress.total // TENTH)
         if progress.done % tenth == 0 or progress.done == progress.total:
             place = f"{progress.stage} {progress.done}/{progress.total}"
-            out().print(f"{place}  loss {pace.loss:.4f}{_left(job, progress, pace)}")
+            out().print(f"{place}  loss {pace.loss:.4f}{_left(job, quoted, progress, pace)}")
         _say_written(progress)
 
     shown = 0
@@ -219,10 +239,14 @@ def _lines(job: Plan) -> Generator[Screen]:
     yield Screen(report, drawn)
 
 
-def _left(job: Plan, progress: Progress, pace: Pace) -> str:
+def _left(job: Plan, quoted: Quote | None, progress: Progress, pace: Pace) -> str:
     seconds = pace.seconds_left
     if seconds is None or progress.done == progress.total:
         return ""
+    if quoted is not None:
+        share = (progress.total - progress.done) / progress.total
+        seconds = quoted.left(progress.stage, seconds, share)
+        return f"  about {duration(max(1, seconds))} left"
     left = f"  about {duration(max(1, seconds))} left"
     if progress.stage != job.settings.method.stages[-1]:
         return f"{left} in this stage"
@@ -237,9 +261,7 @@ def _loss(progress: Progress) -> float:
 
 def _chooses(job: Draft) -> bool:
     """Whether pictures of several checkpoints will be judged."""
-    whole = [name for name in job.checkpoints if name not in STAGE_NAMES]
-    alone = len(job.subjects) == 1
-    return job.settings.train.choose == "held-out" and alone and len(whole) > 1
+    return job.unjudged([name for name in job.checkpoints if name not in STAGE_NAMES]) is None
 
 
 def _draws(job: Plan) -> bool:

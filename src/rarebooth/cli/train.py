@@ -84,6 +84,20 @@ def command(
     patience: Annotated[
         int | None, typer.Option(help="Looks without a better one after which training stops.")
     ] = None,
+    gradient_checkpointing: Annotated[
+        bool | None,
+        typer.Option(
+            "--gradient-checkpointing",
+            help="Less memory and slower steps, to the same result.",
+        ),
+    ] = None,
+    split_batches: Annotated[
+        bool | None,
+        typer.Option(
+            "--split-batches",
+            help="Work off a batch that does not fit into memory in smaller pieces.",
+        ),
+    ] = None,
     config: Annotated[
         Path | None, typer.Option(help="A TOML file of settings, by the names of the flags.")
     ] = None,
@@ -146,6 +160,8 @@ def command(
         "choose": choose,
         "probe_every": probe_every,
         "patience": patience,
+        "gradient_checkpointing": gradient_checkpointing,
+        "split_batches": split_batches,
     }
 
     from rarebooth import methods, settings

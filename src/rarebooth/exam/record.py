@@ -15,6 +15,7 @@ from rarebooth.errors import SettingsError
 from rarebooth.exam.candidate import SAMPLER, Candidate
 from rarebooth.exam.extent import Extent
 from rarebooth.exam.row import Row
+from rarebooth.machine import processor
 from rarebooth.pretrain.rendering import world_version
 
 VERSIONED: Final = ("rarebooth", "torch", "diffusers", "transformers", "numpy")
@@ -36,7 +37,7 @@ def exam_record(
         },
         "world": world_version(),
         "machine": {
-            "processor": _processor(),
+            "processor": processor(),
             "threads": torch.get_num_threads(),
             "device": str(candidate.base.device),
         },
@@ -97,13 +98,3 @@ def _conditions(record: Mapping[str, Any]) -> dict[str, Any]:
         **record["drawing"],
         **record["extent"],
     }
-
-
-def _processor() -> str:
-    """The processor's name, where the system tells it."""
-    try:
-        lines = Path("/proc/cpuinfo").read_text("utf-8").splitlines()
-    except OSError:
-        return platform.processor() or platform.machine()
-    named = (line.partition(":")[2].strip() for line in lines if line.startswith("model name"))
-    return next(named, platform.processor() or platform.machine())

@@ -1,0 +1,96 @@
+"""What training costs as its work grows: photos, batch, steps, subjects in one process."""
+
+import time
+from collections.abc import Callable, Mapping
+from itertools import pairwise
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any, Final
+
+from PIL import Image, ImageEnhance
+from sides import BASE, PHOTOS
+
+from rarebooth.api import plan, train
+from rarebooth.base import Base
+from rarebooth.bases import open_base
+
+SHORT: Final = {
+    "noun": "backpack",
+    "base": BASE,
+    "device": "cpu",
+    "previews": "none",
+    "choose": "last",
+    "token_steps": 10,
+    "steps": 10,
+    "token_batch": 1,
+    "batch": 1,
+}
+
+
+def grow(name: str) -> dict[str, Any]:
+    """Measurements by how large the work was."""
+    open_base(BASE)  # what is imported and loaded once is not the work's
+    with TemporaryDirectory() as folder:
+        return {str(size): GROWTHS[name](size, Path(folder)) for size in SIZES[name]}
+
+
+def _learn(photos: Path, out: Path, base: Base | None = None, **flags: object) -> dict[str, float]:
+    """Seconds until the first step, of a step of each stage, and in all."""
+    began = time.perf_counter()
+    moments: list[tuple[str, float]] = []
+    for progress in train(plan(photos, {**SHORT, **flags}, out=out, opened=base)):
+        moments.append((progress.stage, time.perf_counter() - began))
+    measured = {"first": moments[0][1], "seconds": time.perf_counter() - began}
+    for stage in ("token", "denoiser"):
+        at = [moment for name, moment in moments if name == stage]
+        apart = sorted(late - early for early, late in pairwise(at))
+        measured[stage] = apart[len(apart) // 2]
+    return measured
+
+
+def _photos(count: int, folder: Path) -> Path:
+    """As many photos as are wanted: the same ones in other light."""
+    home = folder / f"{count} photos"
+    home.mkdir(exist_ok=True)
+    shown = sorted(PHOTOS.glob("*.png"))
+    for number in range(count):
+        with Image.open(shown[number % len(shown)]) as photo:
+            light = 1 - number / 100
+            ImageEnhance.Brightness(photo).enhance(light).save(home / f"{number:02d}.png")
+    return home
+
+
+def _by_photos(count: int, folder: Path) -> dict[str, float]:
+    return _learn(_photos(count, folder), folder / f"photos-{count}")
+
+
+def _by_batch(count: int, folder: Path) -> dict[str, float]:
+    return _learn(PHOTOS, folder / f"batch-{count}", token_batch=count, batch=count)
+
+
+def _by_steps(count: int, folder: Path) -> dict[str, float]:
+    return _learn(PHOTOS, folder / f"steps-{count}", steps=count)
+
+
+def _by_subjects(count: int, folder: Path) -> dict[str, float]:
+    """With the opening of the base, which all of them share."""
+    began = time.perf_counter()
+    base = open_base(BASE, device="cpu")
+    for number in range(count):
+        _learn(PHOTOS, folder / f"subjects-{count}-{number}", base)
+    return {"seconds": time.perf_counter() - began}
+
+
+GROWTHS: Final[Mapping[str, Callable[[int, Path], dict[str, float]]]] = {
+    "photos": _by_photos,
+    "batch": _by_batch,
+    "steps": _by_steps,
+    "subjects": _by_subjects,
+}
+
+SIZES: Final[Mapping[str, tuple[int, ...]]] = {
+    "photos": (4, 10, 40),
+    "batch": (1, 2, 4, 8),
+    "steps": (25, 50, 100, 200),
+    "subjects": (1, 2, 4, 8),
+}

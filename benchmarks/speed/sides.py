@@ -1,0 +1,124 @@
+"""The same training as two command lines: ours, and that of diffusers' example script."""
+
+import sys
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+from rarebooth.hub import find
+
+PHOTOS: Final = Path("src/rarebooth/assets/examples/backpack")
+BASE: Final = "embedded"
+
+
+@dataclass(frozen=True)
+class Match:
+    """A training that both sides do: the same base, photos, size, steps, batch and optimiser.
+
+    ``ours``: flags of ``rarebooth train``. ``script``: a file of diffusers' examples; ``theirs``:
+    its flags. ``stage``: what a step of it is called. ``whole``: whether the whole processes are
+    compared, or its steps alone.
+    """
+
+    name: str
+    steps: int
+    batch: int
+    ours: Mapping[str, object]
+    script: str
+    theirs: Mapping[str, object]
+    stage: str
+    whole: bool
+
+
+_PLAIN = {"previews": "none", "choose": "last", "lr": 1e-4}
+
+
+def _dreambooth(name: str, steps: int, batch: int, *, whole: bool, class_images: int = 0) -> Match:
+    """DreamBooth of all weights; with ``class_images``, those are drawn first, by both."""
+    ours: dict[str, object] = {"method": "dreambooth", "prior": "false", **_PLAIN}
+    theirs: dict[str, object] = {"instance_prompt": "a photo of fgj backpack"}
+    if class_images:
+        ours |= {"prior": "true", "class-images": class_images, "prior-weight": 1}
+        theirs |= {
+            "with_prior_preservation": True,
+            "class_prompt": "a photo of a backpack",
+            "class_data_dir": "{out}/class",
+            "num_class_images": class_images,
+            "prior_loss_weight": 1,
+        }
+    return Match(
+        name, steps, batch, ours, "train_dreambooth.py", theirs, "stage two, or DreamBooth", whole
+    )
+
+
+MATCHES: Final = {
+    match.name: match
+    for match in (
+        _dreambooth("dreambooth", 400, 1, whole=True),
+        _dreambooth("dreambooth-batch-4", 60, 4, whole=False),
+        _dreambooth("dreambooth-prior", 60, 1, whole=True, class_images=16),
+        Match(
+            "textual-inversion",
+            60,
+            4,
+            {"method": "textual-inversion", **_PLAIN, "vectors": 1},
+            "textual_inversion.py",
+            {
+                "placeholder_token": "<subject>",
+                "initializer_token": "backpack",
+                "learnable_property": "object",
+                "save_steps": 100000,
+            },
+            "stage one, or Textual Inversion",
+            whole=True,
+        ),
+    )
+}
+
+
+def ours(match: Match, out: Path) -> list[str]:
+    """Our side's program and arguments."""
+    given = {
+        "noun": "backpack",
+        "base": BASE,
+        "device": "cpu",
+        "precision": "fp32",
+        "out": out / "run",
+        "steps": match.steps,
+        "batch": match.batch,
+        "checkpoint-every": match.steps,
+        **match.ours,
+    }
+    flags = [word for key, value in given.items() for word in (f"--{key}", str(value))]
+    return ["-m", "rarebooth", "train", str(PHOTOS.resolve()), *flags]
+
+
+def theirs(match: Match, out: Path, scripts: Path, photos: Path) -> list[str]:
+    """Their side's; ``photos`` holds nothing else, as the script takes every file for one."""
+    folder = "train_data_dir" if "inversion" in match.script else "instance_data_dir"
+    given = {
+        "pretrained_model_name_or_path": find(BASE).folder,
+        folder: photos,
+        "output_dir": out / "their-run",
+        "resolution": 64,
+        "train_batch_size": match.batch,
+        "max_train_steps": match.steps,
+        "learning_rate": 1e-4,
+        "lr_scheduler": "constant",
+        "lr_warmup_steps": 0,
+        "checkpointing_steps": 100000,
+        "mixed_precision": "no",
+        "seed": 0,
+        **match.theirs,
+    }
+    flags: list[str] = []
+    for key, value in given.items():
+        said = [] if value is True else [str(value).replace("{out}", str(out))]
+        flags += [f"--{key}", *said]
+    return [str(scripts.resolve() / match.script), *flags]
+
+
+def python(program: list[str], marks: Path) -> list[str]:
+    """The command that runs a program with its steps timed."""
+    return [sys.executable, str(Path(__file__).with_name("timed.py")), str(marks), *program]

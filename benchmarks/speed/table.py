@@ -1,0 +1,158 @@
+"""``benchmarks/speed/README.md``: what is said by hand, and the tables that the records give.
+
+python benchmarks/speed/table.py
+"""
+
+import json
+import statistics
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any, Final
+
+HERE: Final = Path(__file__).parent
+ABOUT, README = HERE / "about.md", HERE / "README.md"
+RECORD = HERE.parent / "records" / "speed-cpu.json"
+LIKENESS = HERE.parent / "records" / "speed-likeness.json"
+
+Rounds = Sequence[Mapping[str, Any]]
+
+BARS: Final[Mapping[tuple[str, str], float]] = {
+    ("dreambooth", "whole_seconds"): 0.55,
+    ("dreambooth", "step_seconds"): 0.55,
+    ("dreambooth", "peak_bytes"): 0.80,
+    ("dreambooth-batch-4", "step_seconds"): 0.62,
+    ("textual-inversion", "step_seconds"): 0.60,
+    ("sampling", "seconds"): 0.80,
+}
+"""The ratio, ours to theirs, that is aimed at."""
+
+LIKENESS_BAR: Final = 0.10
+
+ROWS: Final = (
+    ("dreambooth", "whole_seconds", "DreamBooth, no prior, 400 steps, batch 1: whole process"),
+    ("dreambooth", "cpu_seconds", "the same: CPU time"),
+    ("dreambooth", "first_step_seconds", "the same: until the first step"),
+    ("dreambooth", "step_seconds", "stage-two step, batch 1"),
+    ("dreambooth-batch-4", "step_seconds", "stage-two step, batch 4"),
+    ("dreambooth", "peak_bytes", "peak memory, DreamBooth, batch 1"),
+    (
+        "dreambooth-prior",
+        "whole_seconds",
+        "DreamBooth with 16 class images, 60 steps: whole process",
+    ),
+    ("textual-inversion", "whole_seconds", "Textual Inversion, 60 steps, batch 4: whole process"),
+    ("textual-inversion", "step_seconds", "stage-one step, batch 4"),
+    ("sampling", "seconds", "sampling, 16 prompts of 4 pictures, 50 steps"),
+)
+
+
+def write(record: Mapping[str, Any], likeness: Mapping[str, Any]) -> str:
+    """The whole page."""
+    parts = [ABOUT.read_text("utf-8").rstrip()]
+    if record:
+        parts += _sections(record)
+    if likeness:
+        parts.append("## Until two-stage is as like as DreamBooth\n\n" + _likeness(likeness))
+    return "\n\n".join(parts) + "\n"
+
+
+def renew() -> None:
+    """Write the page anew from the records that there are."""
+    read = (json.loads(f.read_text("utf-8")) if f.is_file() else {} for f in (RECORD, LIKENESS))
+    README.write_text(write(*read), "utf-8")
+
+
+def _sections(record: Mapping[str, Any]) -> Iterator[str]:
+    versions = ", ".join(f"{name} {version}" for name, version in record["versions"].items())
+    yield (
+        f"## Against diffusers\n\n{record['machine']}, {record['threads']} threads; {versions}. "
+        "Medians; in brackets the smallest and the largest ratio of a round."
+    )
+    rounds: Mapping[str, Rounds] = record["rounds"]
+    yield _table(
+        ("", "ours", "diffusers", "ratio", "aim", "rounds"),
+        (
+            _row(rounds[name], key, said, BARS.get((name, key)))
+            for name, key, said in ROWS
+            if name in rounds
+        ),
+    )
+    growths = [name for name in ("photos", "batch", "steps", "subjects") if name in rounds]
+    if growths:
+        yield "## As the work grows\n\n" + GROWTH
+        for name in growths:
+            yield _growth(name, rounds[name])
+
+
+def _row(rounds: Rounds, key: str, said: str, bar: float | None) -> tuple[str, ...]:
+    own, other = ([each[side][key] for each in rounds] for side in ("ours", "theirs"))
+    ratios = [one / two for one, two in zip(own, other, strict=True)]
+    apart = f"{statistics.median(ratios):.2f} [{min(ratios):.2f}, {max(ratios):.2f}]"
+    shown = (_shown(statistics.median(values), key) for values in (own, other))
+    return said, *shown, apart, "" if bar is None else f"{bar:.2f}", str(len(rounds))
+
+
+def _shown(value: float, key: str) -> str:
+    if key == "peak_bytes":
+        return f"{value / 1e6:.0f} MB"
+    return f"{value * 1000:.0f} ms" if key == "step_seconds" else f"{value:.1f} s"
+
+
+GROWTH: Final = (
+    "Ours alone: two-stage, ten steps of each stage at batch 1 where nothing else is said. "
+    "Medians of the rounds."
+)
+
+COLUMNS: Final = {
+    "first": ("until the first step", "s"),
+    "token": ("stage-one step", "ms"),
+    "denoiser": ("stage-two step", "ms"),
+    "seconds": ("in all", "s"),
+}
+
+
+def _growth(name: str, rounds: Rounds) -> str:
+    sizes = list(rounds[0])
+    keys = [key for key in COLUMNS if key in rounds[0][sizes[0]]]
+    rows = (
+        (
+            size,
+            *(
+                _number(statistics.median(each[size][key] for each in rounds), COLUMNS[key][1])
+                for key in keys
+            ),
+        )
+        for size in sizes
+    )
+    return _table((name, *(COLUMNS[key][0] for key in keys)), rows)
+
+
+def _number(seconds: float, unit: str) -> str:
+    return f"{seconds * 1000:.0f} ms" if unit == "ms" else f"{seconds:.1f} s"
+
+
+def _likeness(record: Mapping[str, Any]) -> str:
+    rows = (
+        (
+            subject,
+            *(
+                f"{side['dino']:.3f} after {side['steps']} steps, {side['seconds']:.0f} s"
+                for side in (each["ours"], each["theirs"])
+            ),
+            f"{each['ours']['seconds'] / each['theirs']['seconds']:.2f}",
+            f"{LIKENESS_BAR:.2f}",
+        )
+        for subject, each in record.items()
+    )
+    machines = ", ".join(sorted({each["machine"] for each in record.values()}))
+    table = _table(("subject", "two-stage", "diffusers' DreamBooth", "ratio", "aim"), rows)
+    return f"{machines}.\n\n{table}"
+
+
+def _table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+    lines = [head, ["---"] * len(head), *rows]
+    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
+
+
+if __name__ == "__main__":
+    renew()

@@ -1,0 +1,27 @@
+"""The machine that something was measured on, by the names that it gives itself."""
+
+import os
+import platform
+from pathlib import Path
+
+
+def processor() -> str:
+    """The processor's name, where the system tells it."""
+    known = platform.processor() or platform.machine()
+    try:
+        lines = Path("/proc/cpuinfo").read_text("utf-8").splitlines()
+    except OSError:
+        return known
+    named = (line.partition(":")[2].strip() for line in lines if line.startswith("model name"))
+    return next(named, known)
+
+
+def machine() -> str:
+    """Processor, how many of its cores this process may use, and the system.
+
+    >>> machine()  # doctest: +SKIP
+    'AMD EPYC, 2 cores, Linux'
+    """
+    usable = getattr(os, "sched_getaffinity", None)
+    cores = len(usable(0)) if usable else os.cpu_count() or 1
+    return f"{processor()}, {cores} core{'s' * (cores > 1)}, {platform.system()}"

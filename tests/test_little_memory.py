@@ -1,0 +1,116 @@
+"""What makes a training fit into less memory: the same result, in fewer bytes."""
+
+import pytest
+import torch
+
+from rarebooth import artifact, training
+from rarebooth.base import Session
+from rarebooth.errors import SettingsError
+from rarebooth.folder import RunFolder
+from training_jobs import finish, same_result
+
+
+def step(base, rows=2):
+    """Gradients of the U-Net for fixed noise, and the bytes that were kept for the way back."""
+    generator = torch.Generator().manual_seed(3)
+    noisy = torch.randn((rows, *base.latent_shape), generator=generator)
+    timestep = torch.tensor([11, 700])[:rows]
+    kept = 0
+
+    def count(tensor):
+        nonlocal kept
+        kept += tensor.untyped_storage().nbytes()
+        return tensor
+
+    with Session(base) as session:
+        weights = session.tune("denoiser")
+        condition = session.condition(["a photo of a dog"]).expand(rows, -1, -1)
+        with torch.autograd.graph.saved_tensors_hooks(count, lambda tensor: tensor):
+            loss = base.denoise(noisy, timestep, condition).square().mean()
+        loss.backward()
+        assert all(weight.grad is not None for weight in weights.values())
+        grads = {name: weight.grad for name, weight in weights.items() if weight.grad is not None}
+    return grads, kept
+
+
+def test_recomputing_keeps_less_and_gives_the_same_gradients(tiny_base):
+    base = tiny_base()
+    plain, much = step(base)
+    with base.recomputing():
+        again, little = step(base)
+    assert little < much / 2
+    assert plain.keys() == again.keys()
+    for name, grad in plain.items():
+        assert torch.equal(grad, again[name]), name
+    assert step(base)[1] == much  # outside, all is as before
+
+
+def limited(monkeypatch, base, most):
+    """A denoiser that has memory for so many pictures; returns how many each call was given."""
+    whole, asked = base.denoise, []
+
+    def denoise(noisy, timestep, condition):
+        asked.append(len(noisy))
+        if len(noisy) > most:
+            raise RuntimeError("CUDA out of memory. Tried to allocate 20.00 MiB.")
+        return whole(noisy, timestep, condition)
+
+    monkeypatch.setattr(base, "denoise", denoise)
+    return asked
+
+
+def test_a_batch_that_does_not_fit_is_worked_off_in_pieces(job, toy, tmp_path, monkeypatch):
+    flags = {"batch": 4, "token_batch": 4, "split_batches": "true"}
+    finish(job("whole", **flags))
+    told = []
+    with monkeypatch.context() as patch:
+        asked = limited(patch, toy, 1)
+        finish(job("split", **flags), notice=told.append)
+    assert len(told) == 2 * 2  # to 2 and to 4 pieces, in each stage
+    assert told[0] == (
+        "The memory is not enough for 4 pictures at once: from here on they are worked off in 2 "
+        "pieces."
+    )
+    assert asked[:3] == [4, 2, 1]
+    assert asked.count(1) == 4 * 9
+    learnt = [RunFolder(tmp_path / name).subject for name in ("whole", "split")]
+    assert_nearly_equal(*learnt)
+
+
+def assert_nearly_equal(one, other):
+    left, right = (artifact.load(path).delta for path in (one, other))
+    for token, vector in left.tokens.items():
+        torch.testing.assert_close(vector, right.tokens[token], atol=1e-5, rtol=1e-4)
+    for name, change in left.weights.items():
+        zero = torch.zeros(change.shape)
+        torch.testing.assert_close(
+            change.applied(zero), right.weights[name].applied(zero), atol=1e-5, rtol=1e-2
+        )
+
+
+def test_without_being_asked_to_nothing_is_split(job, toy, monkeypatch):
+    limited(monkeypatch, toy, 1)
+    with pytest.raises(RuntimeError, match="out of memory"):
+        finish(job(batch=4, token_batch=4))
+
+
+def test_other_errors_and_single_pictures_are_not_tried_again(job, toy, monkeypatch):
+    asked = limited(monkeypatch, toy, 0)
+    with pytest.raises(RuntimeError, match="out of memory"):
+        finish(job(batch=4, token_batch=4, split_batches="true"))
+    assert asked == [4, 2, 1]
+    monkeypatch.setattr(toy, "denoise", lambda *_: 1 / 0)
+    with pytest.raises(ZeroDivisionError):
+        finish(job("other", batch=4, split_batches="true"))
+
+
+def test_a_run_may_go_on_with_checkpointing_and_ends_the_same(job, tmp_path):
+    finish(job("straight"))
+    steps = training.train(job())
+    for _ in range(5):
+        next(steps)
+    steps.close()
+    finish(job(gradient_checkpointing="true"))
+    same_result(tmp_path / "straight", tmp_path / "run")
+    with pytest.raises(SettingsError, match="split_batches"):
+        job(split_batches="true")
