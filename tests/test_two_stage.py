@@ -167,3 +167,16 @@ def test_accumulated_batches_learn_what_one_large_batch_learns():
     for name, change in one.weights.items():
         other = parts.weights[name].expand()
         torch.testing.assert_close(other, change.expand(), rtol=0, atol=2e-5)
+
+
+def test_an_empty_first_word_is_a_random_vector_as_large_as_a_word():
+    def first(seed, **changed):
+        method = replace(SMALL, token_steps=0, steps=1, **changed)
+        return learn(method, ToyBase(), seed).tokens["(rare)"]
+
+    drawn = first(0, initial_word="")
+    assert torch.equal(drawn, first(0, initial_word=""))
+    assert not torch.allclose(drawn, first(1, initial_word=""))
+    word = first(0)
+    assert not torch.allclose(drawn, word, atol=0.1)
+    assert 0.2 < (drawn.norm() / word.norm()).item() < 5

@@ -8,13 +8,14 @@ from collections.abc import Generator, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
+import torch
 from torch import Tensor
 
-from rarebooth.base import Batch, Session, denoising_loss
+from rarebooth.base import Base, Batch, Session, denoising_loss
 from rarebooth.delta import Delta
 from rarebooth.lesson import Lesson, Shelf
 from rarebooth.method import one_subject, setting
-from rarebooth.run import Recipe, Run, Step, draw_batch
+from rarebooth.run import Recipe, Run, Step, draw_batch, generator_for
 from rarebooth.subject import Subject
 from rarebooth.weight_training import PriorPreserving, Tunable, told
 
@@ -34,7 +35,9 @@ class TwoStage(PriorPreserving, Tunable):
 
     token: str = setting("(rare)", "The new adjective.", source=_PAPER)
     initial_word: str = setting(
-        "rare", "The word whose embedding the adjective starts from.", source=_PAPER
+        "rare",
+        "The word whose embedding the adjective starts from; empty: a random vector.",
+        source=_PAPER,
     )
     form: Literal["adjective", "noun"] = setting(
         "adjective", "Whether the word stands before the class noun or for it.", source=_PAPER
@@ -72,7 +75,7 @@ class TwoStage(PriorPreserving, Tunable):
         prompt = self.prompt.replace("{}", phrase)
         classes = self.class_shelves(session, run, [subject.noun], first=1)
         photos = base.posterior(subject.images)
-        adjective = session.token(self.token, self.initial_word)
+        adjective = session.token(self.token, self.initial_word or _random(base, run.seed))
 
         # Stage one: v* = argmin over v alone (eq. 3), on purpose coarse
         def token_loss(batch: Batch) -> Tensor:
@@ -109,3 +112,10 @@ class TwoStage(PriorPreserving, Tunable):
             learnt,
         )
         return learnt()
+
+
+def _random(base: Base, seed: int) -> Tensor:
+    """A vector [1, D] that means nothing, its numbers as large as those of a word."""
+    word = base.word("rare")
+    drawn = torch.randn(word.shape, generator=generator_for(seed, "first vector"))
+    return drawn.to(word) * word.std()
