@@ -183,6 +183,13 @@ def test_copies_are_nearer_to_a_photo_than_photos_are_to_one_another():
     )
 
 
+def test_copies_are_those_of_photos_that_were_learnt_from():
+    # One photo was left out; nothing can have been copied from it.
+    given = evidence(photos=painted([2]), learnt=painted([0, 1]))
+    assert values(Copying(), given) == values(Copying(), evidence())
+    assert values(Dino(), given) != values(Dino(), evidence())
+
+
 def test_photos_are_not_compared_with_themselves():
     # E, M and S lie 0.8, 0.6 and 0.96 apart; their nearest others 0.8, 0.96 and 0.96.
     given = evidence(photos=painted([0, 1, 2]))

@@ -111,7 +111,8 @@ class Evidence:
     subject by protocol ("diverse", "simple", "validation"). ``others``: pictures that do not name
     it, by the tuned model, and ``untouched`` the same prompts and seeds by the base ("class",
     "unrelated").
-    ``individual``: who the subject is, where its photos are the miniature's own.
+    ``individual``: who the subject is, where its photos are the miniature's own. ``learnt``: uint8
+    [T, S, S, 3], the photos that were learnt from; None where they are ``photos``.
     """
 
     noun: str
@@ -121,6 +122,7 @@ class Evidence:
     untouched: Mapping[str, PictureSet]
     judges: Judges
     individual: Individual | None = None
+    learnt: Pixels | None = None
 
 
 @dataclass(frozen=True)

@@ -157,6 +157,7 @@ class Learnt:
             untouched=untouched,
             judges=self.judges,
             individual=self.shown.individual,
+            learnt=self.shown.learnt.images,
         )
         with self.spent.on("scoring"):
             return compact(scores.score(evidence))

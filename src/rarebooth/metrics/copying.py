@@ -18,7 +18,8 @@ class Copying(Metric):
 
     def score(self, evidence: Evidence) -> dict[str, Score]:
         """Scores by protocol; "real" and the shares need two photos."""
-        judge, photos = evidence.judges.dino, evidence.photos
+        judge = evidence.judges.dino
+        photos = evidence.photos if evidence.learnt is None else evidence.learnt
         real = among(judge, photos) if len(photos) > 1 else None
         found: dict[str, Score] = {}
         for name, pictures in evidence.subject.items():
