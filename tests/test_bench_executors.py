@@ -8,6 +8,7 @@ import random
 import signal
 import subprocess
 import sys
+import tempfile
 import threading
 import time
 from functools import partial
@@ -63,6 +64,7 @@ def surroundings(job):
         "pid": os.getpid(),
         "threads": torch.get_num_threads(),
         "OMP_NUM_THREADS": os.environ["OMP_NUM_THREADS"],
+        "left behind": tempfile.mkdtemp(),
     }
 
 
@@ -260,6 +262,8 @@ def test_a_few_spawned_workers_do_all_jobs_with_their_threads(plan, monkeypatch)
     processes = {each["pid"] for each in bodies}
     assert len(processes) <= 2
     assert os.getpid() not in processes
+    assert not any(Path(each["left behind"]).exists() for each in bodies)
+    assert all(Path(each["left behind"]).parents[1].exists() for each in bodies)
     assert os.environ["OMP_NUM_THREADS"] == "1"
     assert multiprocessing.active_children() == []
 

@@ -9,6 +9,7 @@ from collections.abc import Generator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from multiprocessing.connection import Connection, wait
+from tempfile import TemporaryDirectory
 from typing import Final
 
 import torch
@@ -39,12 +40,16 @@ class Pool:
 
     def run(self, jobs: Sequence[JobSpec], run_job: RunJob, done: Done) -> None:
         """See ``Executor``."""
+        with TemporaryDirectory(prefix="rarebooth-") as scratch:
+            self._run(jobs, run_job, done, scratch)
+
+    def _run(self, jobs: Sequence[JobSpec], run_job: RunJob, done: Done, scratch: str) -> None:
         waiting = deque((job, 1) for job in jobs)
         crew: list[_Worker] = []
         try:
             while waiting or crew:
                 while waiting and len(crew) < self.workers:
-                    crew.append(_Worker(run_job, self.threads))
+                    crew.append(_Worker(run_job, self.threads, scratch))
                     crew[-1].take(*waiting.popleft())
                 ready = wait([worker.pipe for worker in crew])
                 for worker in [each for each in crew if each.pipe in ready]:
@@ -74,11 +79,13 @@ class _Worker:
     job: JobSpec
     tries: int
 
-    def __init__(self, run_job: RunJob, threads: int) -> None:
+    def __init__(self, run_job: RunJob, threads: int, scratch: str) -> None:
         context = multiprocessing.get_context(START)
         self.pipe, theirs = context.Pipe()
         self.process = context.Process(target=_serve, args=(theirs, run_job, threads), daemon=True)
-        with _threads_for_children(threads):
+        # A library reads how many threads it may use when it is loaded. What a killed worker has
+        # left is removed with the folder for temporary files, as the worker cannot do it.
+        with _environment(OMP_NUM_THREADS=str(threads), TMPDIR=scratch):
             self.process.start()
         # Held by the worker alone, it closes when the worker dies.
         theirs.close()
@@ -115,17 +122,18 @@ class _Worker:
 
 
 @contextmanager
-def _threads_for_children(threads: int) -> Generator[None]:
-    """Libraries read this when they are loaded, before a worker could tell them anything else."""
-    before = os.environ.get("OMP_NUM_THREADS")
-    os.environ["OMP_NUM_THREADS"] = str(threads)
+def _environment(**variables: str) -> Generator[None]:
+    """Variables for the processes that are started inside."""
+    before = {name: os.environ.get(name) for name in variables}
+    os.environ.update(variables)
     try:
         yield
     finally:
-        if before is None:
-            del os.environ["OMP_NUM_THREADS"]
-        else:
-            os.environ["OMP_NUM_THREADS"] = before
+        for name, value in before.items():
+            if value is None:
+                del os.environ[name]
+            else:
+                os.environ[name] = value
 
 
 def _serve(pipe: Connection, run_job: RunJob, threads: int) -> None:
