@@ -3,6 +3,7 @@
 import errno
 import json
 import os
+import platform
 import shutil
 import signal
 import stat
@@ -18,7 +19,7 @@ from safetensors import SafetensorError
 
 from faults import Died, faults, operations
 from rarebooth import store
-from rarebooth.errors import DivergedError, ResourceError
+from rarebooth.errors import BusyError, DivergedError, ResourceError
 from rarebooth.run import State
 
 
@@ -76,10 +77,57 @@ def test_no_folder_and_an_empty_one_hold_no_state(tmp_path):
 
 
 @before_and_after
-def test_only_the_newest_state_is_kept(tmp_path, before, after):
+def test_the_newest_state_and_the_one_before_are_kept(tmp_path, before, after):
+    store.save_state(tmp_path, state("token", 1))
     store.save_state(tmp_path, before)
     store.save_state(tmp_path, after)
-    assert [entry.name for entry in tmp_path.iterdir()] == [f"{after.stage}-{after.done:08d}"]
+    assert {entry.name for entry in tmp_path.iterdir()} == {
+        f"{each.stage}-{each.done:08d}" for each in (before, after)
+    }
+
+
+def test_while_a_state_is_written_there_is_room_for_two(tmp_path, monkeypatch):
+    for done in (1, 2, 3):
+        store.save_state(tmp_path, state("token", done))
+    whole, seen = store.save_file, []
+
+    def save_file(tensors, path):
+        seen.append(sorted(entry.name for entry in tmp_path.iterdir()))
+        whole(tensors, path)
+
+    monkeypatch.setattr(store, "save_file", save_file)
+    store.save_state(tmp_path, state("token", 4))
+    assert {tuple(names) for names in seen} == {
+        (f".part-token-00000004-{os.getpid()}", "token-00000003")
+    }
+
+
+def test_the_order_of_states_is_that_of_training_whatever_the_clock_says(tmp_path):
+    for moment, each in ((300, state("token", 7)), (200, state("denoiser", 2))):
+        store.save_state(tmp_path, each)
+        os.utime(tmp_path / f"{each.stage}-{each.done:08d}", (moment, moment))
+    found, damaged = store.load_state(tmp_path)
+    assert found is not None
+    assert (found.stage, found.done, damaged) == ("denoiser", 2, [])
+    store.save_state(tmp_path, state("denoiser", 3))
+    assert sorted(entry.name for entry in tmp_path.iterdir()) == [
+        "denoiser-00000002",
+        "denoiser-00000003",
+    ]
+
+
+def test_states_further_on_are_damaged_ones_and_make_way(tmp_path):
+    for done in (3, 6):
+        store.save_state(tmp_path, state("token", done))
+    (tmp_path / "token-00000006" / store.WEIGHTS).unlink()
+    found, damaged = store.load_state(tmp_path)
+    assert found is not None
+    assert (found.done, damaged) == (3, ["token-00000006"])
+    store.save_state(tmp_path, state("token", 5))
+    assert sorted(entry.name for entry in tmp_path.iterdir()) == [
+        "token-00000003",
+        "token-00000005",
+    ]
 
 
 @before_and_after
@@ -103,7 +151,7 @@ def test_a_death_at_any_write_leaves_a_whole_state(tmp_path, before, after):
         reached.add(found.done)
         store.save_state(folder, after)
         assert same(store.load_state(folder)[0], after)
-        assert len(list(folder.iterdir())) == 1
+        assert len(list(folder.iterdir())) == 2
     assert reached == {before.done, after.done}
 
 
@@ -131,12 +179,12 @@ def test_a_full_disk_at_any_write_keeps_the_previous_state(tmp_path, error):
         else:
             refused += 1
             assert raised.exit_code == 4
-            for part in ("No space is left", "denoiser-00000001", str(folder)):
+            for part in ("No space is left", "denoiser-00000001", str(folder), "bytes are free"):
                 assert part in str(raised)
             assert same(found, before) or same(found, after)
         store.save_state(folder, after)
         assert same(store.load_state(folder)[0], after)
-        assert len(list(folder.iterdir())) == 1
+        assert len(list(folder.iterdir())) == 2
     assert refused >= 10 or error is FULL_IN_RUST
     assert refused >= 3
 
@@ -154,7 +202,7 @@ def test_files_reach_the_disk_before_they_get_their_name(tmp_path):
     assert names[:renamed].count("fsync") == 4  # the weights, two slots and the manifest
     assert names.index("write_text") > names.index("fsync")
     assert names[renamed + 1] == "fsync"  # the folder that holds the name
-    assert "rmdir" in names[renamed + 2 :]  # only then the older state goes
+    assert "rmdir" not in names  # the state before stays
 
 
 def test_any_flipped_byte_is_noticed(tmp_path):
@@ -378,18 +426,25 @@ def test_one_process_at_a_time_and_freed_by_a_kill(tmp_path):
             assert holder.stdout is not None
             assert holder.stdout.readline() == "held\n"
             with (
-                pytest.raises(ResourceError, match="Another process is training") as caught,
+                pytest.raises(BusyError, match="Another process is training") as caught,
                 store.lock(tmp_path),
             ):
                 pass
-            assert caught.value.exit_code == 4
+            assert caught.value.exit_code == 2
+            with pytest.raises(BusyError, match="Another process is training"):
+                store.require_free(tmp_path)
         finally:
             holder.send_signal(signal.SIGKILL)
     with store.lock(tmp_path):
         refused = subprocess.run(command, capture_output=True, text=True, check=False, timeout=30)
         assert "Timeout" in refused.stderr
-        with pytest.raises(ResourceError), store.lock(tmp_path):
+        with (
+            pytest.raises(BusyError, match=rf"\(process {os.getpid()} on {platform.node()}\)"),
+            store.lock(tmp_path),
+        ):
             pass
+    assert sorted(entry.name for entry in tmp_path.iterdir()) == [".lock"]
+    store.require_free(tmp_path)
     with store.lock(tmp_path):
         pass
 

@@ -50,6 +50,12 @@ class ResourceError(RareboothError):
     exit_code = 4
 
 
+class BusyError(RareboothError):
+    """A run folder that another process is training into."""
+
+    exit_code = 2
+
+
 class DivergedError(RareboothError):
     """A loss or weight that stopped being a finite number."""
 

@@ -73,7 +73,12 @@ class RunFolder:
         return self.path / "contact-sheet.png"
 
     def checkpoint(self, name: str) -> Path:
-        """A checkpoint's subject file."""
+        """A checkpoint's subject file; ArtifactError for what can be no checkpoint's name."""
+        if not _NAME.fullmatch(name):
+            raise ArtifactError(
+                f"{name[:LONGEST_NAME]!a} is no checkpoint's name; those are numbers of steps and "
+                f"{', '.join(STAGE_NAMES)}."
+            )
         return self.path / "checkpoints" / name / "subject.safetensors"
 
     def checkpoints(self) -> list[str]:

@@ -23,6 +23,7 @@ from rarebooth.photos import world_mark
 from rarebooth.probe import ENOUGH_PHOTOS
 from rarebooth.run import Step
 from rarebooth.settings import Resolved, TrainSettings, differences, preset_for, resolve
+from rarebooth.store import require_free
 from rarebooth.subject import Subject, checked_noun, read_folder
 
 SMALLEST = 1
@@ -186,7 +187,7 @@ class Plan(Draft):
     def disk_needed(self) -> int:
         """Bytes that the run takes at its largest, pictures not counted.
 
-        The recommended checkpoint is a copy, and there are two states for a moment.
+        The recommended checkpoint is a copy, and there are two states.
         """
         whole = sum(name not in STAGE_NAMES for name in self.checkpoints)
         return self._trained * (CHECKPOINT_BYTES * (whole + 1) + 2 * STATE_BYTES)
@@ -293,6 +294,7 @@ def plan(
     )
     job = asked.open(notice, opened)
     if not job.finished:
+        require_free(job.folder.path)
         job.require_room()
     return job
 

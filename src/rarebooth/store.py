@@ -1,16 +1,19 @@
 """Files that survive a crash: atomic writes, a lock, and the state that a run resumes from.
 
 A state is a folder ``state/<stage>-<step>/`` of safetensors with a manifest of SHA-256 digests. It
-is written beside, flushed, renamed; only then are older states removed. Whatever the moment of a
-crash, the newest folder whose manifest verifies is a complete state. Neither writing nor reading
-holds more of it than one file's tensors beside those that are trained.
+is written beside, flushed, renamed. The one before stays until the next is written, so that two are
+there at the most, and damage to the newest costs the steps of one. Whatever the moment of a crash,
+the furthest folder whose manifest verifies is a complete state. Neither writing nor reading holds
+more of it than one file's tensors beside those that are trained.
 """
 
 import errno
 import hashlib
 import json
 import os
+import platform
 import shutil
+import sys
 from collections.abc import Generator, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -22,8 +25,13 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
-from rarebooth.errors import DivergedError, ResourceError
+from rarebooth.errors import BusyError, DivergedError, ResourceError
 from rarebooth.run import State
+
+LOCK = ".lock"
+OWNER = ".owner"
+LONGEST_OWNER = 200
+"""Letters of ``.owner`` that are repeated, whoever wrote it."""
 
 MANIFEST = "manifest.json"
 WEIGHTS = "weights.safetensors"
@@ -40,10 +48,11 @@ def digest(path: Path) -> str:
 
 
 @contextmanager
-def writing(path: Path) -> Generator[Path]:
+def writing(path: Path, needed: int | None = None) -> Generator[Path]:
     """Yield a path beside ``path`` to write to; it replaces ``path`` only when complete.
 
-    Raises ResourceError naming the file where it cannot be written.
+    ``needed``: its bytes, where they are known. Raises ResourceError naming the file where it
+    cannot be written.
     """
     beside = path.with_name(f".{path.name}.{os.getpid()}.part")
     try:
@@ -53,19 +62,21 @@ def writing(path: Path) -> Generator[Path]:
         beside.replace(path)
         _flush_folder(path.parent)
     except (OSError, SafetensorError) as error:
-        raise unwritable(path, error) from error
+        raise unwritable(path, error, needed) from error
     finally:
         with suppress(OSError):
             beside.unlink()
 
 
-def unwritable(path: Path, error: Exception) -> ResourceError:
+def unwritable(path: Path, error: Exception, needed: int | None = None) -> ResourceError:
     """The error to raise where ``path`` could not be written, with the reason and a way out."""
     full = isinstance(error, OSError) and error.errno == errno.ENOSPC
     if full or "No space left" in str(error):
+        wants = "" if needed is None else f"it takes {needed:,} bytes, and "
         return ResourceError(
-            f"No space is left to write {path.name} into {path.parent}. Free some space there, or "
-            "choose another folder with --out; the run then continues where it was."
+            f"No space is left to write {path.name} into {path.parent}: {wants}{_free(path):,} "
+            "bytes are free. Free some space there, or choose another folder with --out; the run "
+            "then continues where it was."
         )
     reason = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
     return ResourceError(
@@ -82,34 +93,75 @@ def write_json(path: Path, content: Mapping[str, Any], indent: int | None = 2) -
         beside.write_text(f"{text}\n", encoding="utf-8")
 
 
+def _free(path: Path) -> int:
+    place = next(each for each in path.absolute().parents if each.is_dir())
+    return shutil.disk_usage(place).free
+
+
 @contextmanager
 def lock(folder: Path) -> Generator[None]:
-    """Hold a run folder; ResourceError if another process is training into it."""
+    """Hold a run folder; BusyError if another process is training into it.
+
+    The system frees it when its owner ends, however that happens. ``.owner`` says who that is.
+    """
+    owner = folder / OWNER
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        held = filelock.FileLock(folder / ".lock", timeout=0)
+        held = filelock.FileLock(folder / LOCK, timeout=0)
         held.acquire()
     except filelock.Timeout as error:
-        raise ResourceError(
-            f"Another process is training into {folder}. Wait for it, or choose another folder "
-            "with --out."
-        ) from error
+        raise _busy(folder) from error
     except OSError as error:
-        raise unwritable(folder / ".lock", error) from error
+        raise unwritable(folder / LOCK, error) from error
     try:
+        with suppress(OSError):
+            owner.write_text(f"process {os.getpid()} on {platform.node()}", encoding="utf-8")
         yield
     finally:
+        with suppress(OSError):
+            owner.unlink()
         held.release()
 
 
+def require_free(folder: Path) -> None:
+    """Raise BusyError if another process is training into a folder; writes nothing."""
+    if not (folder / LOCK).exists():
+        return
+    held = filelock.FileLock(folder / LOCK, timeout=0)
+    try:
+        held.acquire()
+    except filelock.Timeout as error:
+        raise _busy(folder) from error
+    except OSError:
+        return  # a folder that cannot be written is told where it is first written to
+    held.release()
+
+
+def _busy(folder: Path) -> BusyError:
+    try:
+        owner = (folder / OWNER).read_text("utf-8")[:LONGEST_OWNER]
+    except (OSError, ValueError):
+        owner = "it does not say which"
+    return BusyError(
+        f"Another process is training into {folder} ({owner}). Wait for it, or choose another "
+        "folder with --out."
+    )
+
+
 def save_state(folder: Path, state: State) -> None:
-    """Commit a state below ``folder``, then remove the states that it makes unnecessary.
+    """Commit a state below ``folder``, beside the one before it.
 
     Raises DivergedError, and keeps the earlier state, where a number of ``state`` is not finite.
     """
     name = _name(state.stage, state.done)
     beside = folder / f".part-{name}-{os.getpid()}"
+    needed = sum(
+        tensor.numel() * tensor.element_size()
+        for _, tensors in _files(state)
+        for tensor in tensors.values()
+    )
     try:
+        _leave_the_one_before(folder, state)
         shutil.rmtree(beside, ignore_errors=True)
         beside.mkdir(parents=True)
         for file, tensors in _files(state):
@@ -124,40 +176,74 @@ def save_state(folder: Path, state: State) -> None:
         }
         (beside / MANIFEST).write_text(json.dumps(manifest, indent=2), encoding="utf-8")
         _flush_file(beside / MANIFEST)
-        _remove(folder / name)
         beside.replace(folder / name)
         _flush_folder(folder)
     except (OSError, SafetensorError) as error:
         shutil.rmtree(beside, ignore_errors=True)
-        raise unwritable(folder / name, error) from error
+        raise unwritable(folder / name, error, needed) from error
     except DivergedError:
         shutil.rmtree(beside, ignore_errors=True)
         raise
-    for older in list(folder.iterdir()):
-        if older.name != name:
-            _remove(older)
 
 
 def load_state(folder: Path) -> tuple[State | None, list[str]]:
-    """The newest state below ``folder`` that verifies, and the names of those that do not."""
+    """The furthest state below ``folder`` that verifies, and the names of those that do not."""
     damaged: list[str] = []
-    if not folder.is_dir():
-        return None, damaged
-    candidates = (entry for entry in folder.iterdir() if not entry.name.startswith("."))
-    for entry in sorted(candidates, key=lambda path: path.stat().st_mtime_ns, reverse=True):
+    for entry in sorted(_states(folder), key=_how_far, reverse=True):
+        manifest = _verified(entry)
         try:
-            manifest = json.loads((entry / MANIFEST).read_text(encoding="utf-8"))
-            # The manifest has no digest of its own: the folder's name repeats what it says.
-            renamed = entry.name != _name(manifest["stage"], manifest["done"])
-            if renamed or any(
-                digest(entry / name) != known for name, known in manifest["sha256"].items()
-            ):
-                damaged.append(entry.name)
-                continue
-            return _read_state(entry, manifest), damaged
-        except (OSError, ValueError, KeyError, TypeError, AttributeError, SafetensorError):
-            damaged.append(entry.name)
+            if manifest is not None:
+                return _read_state(entry, manifest), damaged
+        except (OSError, KeyError, TypeError, SafetensorError):
+            pass
+        damaged.append(entry.name)
     return None, damaged
+
+
+def _verified(entry: Path) -> Mapping[str, Any] | None:
+    """A state's manifest if all its files are as it says; else None."""
+    try:
+        manifest = json.loads((entry / MANIFEST).read_text(encoding="utf-8"))
+        # The manifest has no digest of its own: the folder's name repeats what it says.
+        whole = entry.name == _name(manifest["stage"], manifest["done"]) and all(
+            digest(entry / name) == known for name, known in manifest["sha256"].items()
+        )
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+        return None
+    return manifest if whole else None
+
+
+def _states(folder: Path) -> list[Path]:
+    """The folders of states, whole or damaged."""
+    if not folder.is_dir():
+        return []
+    return [entry for entry in folder.iterdir() if not entry.name.startswith(".")]
+
+
+def _how_far(entry: Path) -> tuple[int, int, str]:
+    """Orders states by training, not by a clock: by the stages that are over, then by the step.
+
+    What cannot be told of counts as furthest, so that it is looked at, and named, first.
+    """
+    try:
+        manifest = json.loads((entry / MANIFEST).read_text(encoding="utf-8"))
+        over = sum(name.startswith(FINISHED) for name in manifest["sha256"])
+        return over, int(manifest["done"]), entry.name
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+        return sys.maxsize, 0, entry.name
+
+
+def _leave_the_one_before(folder: Path, state: State) -> None:
+    """Make room for a state: of those there are, only the last one before it is left.
+
+    Those that are no less far were found damaged when the run continued from an earlier one.
+    """
+    place = (len(state.finished), state.done)
+    earlier = [entry for entry in _states(folder) if _how_far(entry)[:2] < place]
+    last = max(earlier, key=_how_far, default=None)
+    for entry in _states(folder):
+        if entry != last:
+            _remove(entry)
 
 
 def _files(state: State) -> Iterator[tuple[str, Mapping[str, Tensor]]]:
