@@ -18,16 +18,17 @@ ifneq ($(wildcard $(BESIDE)/clip/bpe_simple_vocab_16e6.txt.gz),)
 TEST_ENV += RAREBOOTH_CLIP_BPE="$${RAREBOOTH_CLIP_BPE:-$(BESIDE)/clip/bpe_simple_vocab_16e6.txt.gz}"
 endif
 
-.PHONY: help demo test lint format docs full-size clean
+.PHONY: help demo test lint format docs full-size reliability clean
 
 help:
-	@echo "make demo       learn a subject with the model in the package, and draw it"
-	@echo "make test       lint, types, import direction, tests"
-	@echo "make lint       the same without the tests"
-	@echo "make format     let ruff rewrite the sources"
-	@echo "make docs       write docs/methods.md and benchmarks/README.md anew"
-	@echo "make full-size  tests on models of real size (several GB of memory)"
-	@echo "make clean      remove the environment and caches; runs stay"
+	@echo "make demo         learn a subject with the model in the package, and draw it"
+	@echo "make test         lint, types, import direction, tests"
+	@echo "make lint         the same without the tests"
+	@echo "make format       let ruff rewrite the sources"
+	@echo "make docs         write docs/methods.md and benchmarks/README.md anew"
+	@echo "make reliability  kill it, fill its disk, feed it bad files; write docs/reliability.md"
+	@echo "make full-size    tests on models of real size (several GB of memory)"
+	@echo "make clean        remove the environment and caches; runs stay"
 
 # The lock and the metadata are all that the environment depends on; the package itself is editable.
 $(STAMP): pyproject.toml constraints.txt
@@ -59,6 +60,9 @@ test: lint
 
 full-size: $(STAMP)
 	$(TEST_ENV) $(BIN)/python -m pytest -m full_size
+
+reliability: $(STAMP)
+	$(TEST_ENV) RAREBOOTH_TRIALS=full $(BIN)/python -m pytest tests/reliability
 
 format: $(STAMP)
 	$(BIN)/ruff check --fix

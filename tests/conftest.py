@@ -14,7 +14,7 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 import pytest
 import torch
 
-pytest_plugins = ["tiny_models", "training_jobs"]
+pytest_plugins = ["tiny_models", "training_jobs", "trials"]
 
 torch.set_num_threads(1)  # the models of the tests are too small to gain from more
 

@@ -19,8 +19,9 @@ from PIL import Image
 from PIL.PngImagePlugin import PngInfo
 
 from rarebooth.base import Session
+from rarebooth.decoder import decode
 from rarebooth.errors import BaseModelError, PhotosError, ResourceError, SettingsError
-from rarebooth.photos import Pixels, UnusablePhotoError, decode
+from rarebooth.photos import Pixels, UnusablePhotoError
 from rarebooth.subject import bytes_of, is_picture, natural
 
 # A run knows its source, the store knows runs, and diffusers, which draws, takes seconds to import:
@@ -196,6 +197,7 @@ class Folder(Source):
 
         Raises:
             PhotosError: no such folder, or nothing usable in it.
+            ResourceError: the process that decodes pictures cannot be started.
         """
         files = _pictures_in(self.folder)
         pictures = _room(session, count, len(files))

@@ -71,6 +71,7 @@ def is_out_of_memory(error: BaseException) -> bool:
         or type(error).__name__ == "OutOfMemoryError"
         or "allocate memory" in str(error)
         or "out of memory" in str(error).lower()
+        or "could not create a primitive" in str(error)  # what oneDNN says when it gets no memory
     )
 
 

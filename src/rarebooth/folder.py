@@ -1,6 +1,7 @@
 """A run on disk: where its files lie, and ``run.json``, which says what it is and how it went."""
 
 import json
+import re
 import shutil
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -12,6 +13,12 @@ from rarebooth.store import unwritable, write_json, writing
 
 STAGE_NAMES = ("stage-one", "stage-two", "stage-three")
 """Names of the checkpoints at the end of every stage but the last."""
+
+LONGEST_NAME = 40
+"""Letters of a name that is refused which are repeated."""
+
+_NAME = re.compile("[a-z0-9][a-z0-9-]*")
+"""What can be the name of a checkpoint, and so of a folder."""
 
 
 @dataclass(frozen=True)

@@ -117,6 +117,10 @@ def decode(data: bytes, size: int) -> tuple[Pixels, tuple[int, int]]:
         raise _too_large("far larger than any photo") from None
     except UnidentifiedImageError:
         raise UnusablePhotoError(f"this {kind} file is damaged at its beginning") from None
+    except MemoryError:
+        raise UnusablePhotoError(
+            f"this {kind} file needs more memory than there is for it; save a smaller copy"
+        ) from None
     except Exception as error:  # decoders raise whatever a damaged file leads them to
         said = " ".join(str(error).split())[:120] or type(error).__name__
         raise UnusablePhotoError(f"this {kind} file is damaged ({said})") from None

@@ -14,6 +14,7 @@ import os
 import platform
 import shutil
 import sys
+import time
 from collections.abc import Generator, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -32,6 +33,8 @@ LOCK = ".lock"
 OWNER = ".owner"
 LONGEST_OWNER = 200
 """Letters of ``.owner`` that are repeated, whoever wrote it."""
+
+OWNER_TRIES = 10
 
 MANIFEST = "manifest.json"
 WEIGHTS = "weights.safetensors"
@@ -138,10 +141,13 @@ def require_free(folder: Path) -> None:
 
 
 def _busy(folder: Path) -> BusyError:
-    try:
-        owner = (folder / OWNER).read_text("utf-8")[:LONGEST_OWNER]
-    except (OSError, ValueError):
-        owner = "it does not say which"
+    owner = "it does not say which"
+    for _ in range(OWNER_TRIES):  # it may hold the lock and not have said so yet
+        with suppress(OSError, ValueError):
+            if said := (folder / OWNER).read_text("utf-8")[:LONGEST_OWNER]:
+                owner = said
+                break
+        time.sleep(0.02)
     return BusyError(
         f"Another process is training into {folder} ({owner}). Wait for it, or choose another "
         "folder with --out."

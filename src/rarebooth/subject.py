@@ -11,6 +11,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
+from rarebooth.decoder import decode
 from rarebooth.errors import PhotosError, SettingsError
 from rarebooth.photos import (
     HEAD_BYTES,
@@ -18,7 +19,6 @@ from rarebooth.photos import (
     READABLE,
     Pixels,
     UnusablePhotoError,
-    decode,
     kind_of,
 )
 
@@ -130,6 +130,7 @@ def read_folder(folder: Path, noun: str, size: int) -> Subject:
     Raises:
         PhotosError: no such folder, nothing usable in it, or more than ``MOST_PHOTOS`` pictures.
         SettingsError: a noun that ``checked_noun`` refuses, or a size below 1.
+        ResourceError: the process that decodes photos cannot be started.
     """
     noun = checked_noun(noun)
     if size < 1:

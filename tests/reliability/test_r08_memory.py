@@ -1,0 +1,116 @@
+"""Too little memory, raised or real: advice and code 4, and the next job runs."""
+
+import resource
+
+import pytest
+from children import ended, started
+
+from rarebooth.cli.app import run
+
+HELPS = ("--gradient-checkpointing", "--batch 1", "--resolution")
+QUICK = ["--token-steps", "2", "--steps", "2", "--checkpoint-every", "1", "--lr", "1e-3"]
+
+
+def gpu_error():
+    """What torch raises when a GPU's memory is used up."""
+    import torch
+
+    return torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 20.00 MiB.")
+
+
+ERRORS = (
+    MemoryError,
+    gpu_error,
+    lambda: RuntimeError(
+        "[enforce fail at alloc_cpu.cpp:118] DefaultCPUAllocator: can't allocate "
+        "memory: you tried to allocate 68719476736 bytes."
+    ),
+)
+WHERE = ("denoise", "decode", "posterior", "condition")
+
+
+def short_of_memory(monkeypatch, where, call, error):
+    """Makes one of the base's own calls raise, the ``call``-th time."""
+    from rarebooth.bases.sd import StableDiffusion
+
+    whole, calls = getattr(StableDiffusion, where), 0
+
+    def failing(*given, **named):
+        nonlocal calls
+        calls += 1
+        if calls == call:
+            raise error()
+        return whole(*given, **named)
+
+    monkeypatch.setattr(StableDiffusion, where, failing)
+
+
+@pytest.mark.trials(
+    "R8", "memory runs out while training, drawing, encoding or decoding", quick=4, full=24
+)
+def test_a_job_without_memory_ends_and_the_next_one_runs(
+    trials, photos, tiny_folder, tmp_path, monkeypatch, capsys
+):
+    from rarebooth import plan as plan_module
+
+    preset_for = plan_module.preset_for
+
+    def few_steps(name):
+        from dataclasses import replace
+
+        preset = preset_for(name)
+        return replace(preset, draw=replace(preset.draw, sampler_steps=1))
+
+    monkeypatch.setattr(plan_module, "preset_for", few_steps)
+    for trial in trials:
+        with trial as number:
+            where = WHERE[number % len(WHERE)]
+            late = number // 12  # while quoting, or in the run itself
+            call = 1 if not late else {"denoise": 12, "decode": 1, "posterior": 2}.get(where, 14)
+            words = ["train", str(photos), "--noun", "dog", "--base", str(tiny_folder())]
+            words += ["--device", "cpu", "--choose", "last", *QUICK]
+            words += ["--out", str(tmp_path / str(number))]
+            with monkeypatch.context() as patch:
+                short_of_memory(patch, where, call, ERRORS[number // 4 % len(ERRORS)])
+                assert run(words) == 4, where
+            said = capsys.readouterr().err
+            assert all(help in said for help in HELPS)
+            assert "Traceback" not in said
+            assert run(words) == 0
+            capsys.readouterr()
+
+
+def train_within(words: list[str], room: int, said: str) -> None:
+    """Trains in a process that may only take ``room`` bytes more than it has."""
+    import contextlib
+    import io
+    import sys
+    from pathlib import Path
+
+    import torch
+
+    torch.set_num_threads(1)
+    taken = int(Path("/proc/self/statm").read_text("ascii").split()[0]) * resource.getpagesize()
+    resource.setrlimit(resource.RLIMIT_AS, (taken + room, taken + room))
+    with io.StringIO() as out, contextlib.redirect_stderr(out), contextlib.redirect_stdout(out):
+        code = run(words)
+        text = out.getvalue()
+    Path(said).write_text(text, "utf-8")
+    sys.exit(code)
+
+
+@pytest.mark.slow
+@pytest.mark.trials("R8", "a process with a hard limit on its memory (RLIMIT_AS)", quick=1, full=10)
+def test_a_hard_limit_is_told_like_any_other(trials, photos, tiny_folder, tmp_path):
+    for trial in trials:
+        with trial as number:
+            words = ["train", str(photos), "--noun", "dog", "--base", str(tiny_folder())]
+            words += ["--device", "cpu", "--choose", "last", "--previews", "none", *QUICK]
+            words += ["--batch", "256", "--token-batch", "256"]
+            said = tmp_path / f"{number}.txt"
+            out = ["--out", str(tmp_path / str(number))]
+            room = (200 + 10 * number) * 2**20
+            assert ended(started(train_within, [*words, *out], room, str(said))) == 4
+            text = said.read_text("utf-8")
+            assert all(help in text for help in HELPS), text
+            assert "Traceback" not in text
