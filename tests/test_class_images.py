@@ -116,7 +116,7 @@ def test_more_are_drawn_beside_those_that_are_kept(base, cached):
 
 @pytest.mark.parametrize("end", [KeyboardInterrupt, DivergedError])
 def test_an_interrupted_drawing_continues(base, cached, monkeypatch, end):
-    monkeypatch.setattr(sample, "BATCH", 2)
+    monkeypatch.setattr(sample, "SMALL_BATCH", 2)
     with monkeypatch.context() as patched:
         counted = Counting(patched, base, at=6)
         if end is DivergedError:
@@ -280,7 +280,7 @@ def test_added_words_do_not_matter_and_a_tuned_base_is_refused(base, cached):
 
 def test_two_that_draw_the_same_at_once_do_no_harm(base, cached, monkeypatch):
     """The second starts and ends while the first draws its second batch."""
-    monkeypatch.setattr(sample, "BATCH", 2)
+    monkeypatch.setattr(sample, "SMALL_BATCH", 2)
     other = ToyBase()
 
     def second(done, total):
@@ -298,7 +298,7 @@ def test_two_that_draw_the_same_at_once_do_no_harm(base, cached, monkeypatch):
 
 
 def test_progress_is_told_after_each_batch(base, tmp_path, monkeypatch):
-    monkeypatch.setattr(sample, "BATCH", 2)
+    monkeypatch.setattr(sample, "SMALL_BATCH", 2)
     told = []
 
     def progress(done, total):

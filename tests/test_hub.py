@@ -111,6 +111,7 @@ def fake(tmp_path, repository, monkeypatch):
     monkeypatch.setattr(huggingface_hub, "HfApi", lambda: fake)
     monkeypatch.setattr(huggingface_hub, "is_offline_mode", lambda: False)
     monkeypatch.setattr(hub, "user_folder", lambda: tmp_path / "rarebooth")
+    monkeypatch.setattr(hub, "WAITS", (0.0,) * 4)
     monkeypatch.chdir(tmp_path)
     return fake
 

@@ -116,12 +116,14 @@ class Decoder:
                     f"this file took longer than {self.seconds} s to decode; save it anew, smaller"
                 )
             raise UnusablePhotoError(f"this file made the decoder end ({how}); save it anew")
+        if isinstance(answer, str):
+            raise UnusablePhotoError(answer)
         return answer
 
     def _exchange(
         self, requests: io.RawIOBase, data: bytes, size: int
-    ) -> tuple[Pixels, tuple[int, int]] | None:
-        """The child's answer; None if it ended, or said what no sound child says."""
+    ) -> tuple[Pixels, tuple[int, int]] | str | None:
+        """The picture or the reason; None if the child ended, or said what no sound child says."""
         try:
             for part in (REQUEST.pack(size, len(data)), data):
                 rest = memoryview(part)
@@ -140,7 +142,7 @@ class Decoder:
         if len(body) < length:
             return None
         if not usable:
-            raise UnusablePhotoError(body.decode("utf-8", "replace"))
+            return body.decode("utf-8", "replace")
         return np.frombuffer(body, np.uint8).reshape(size, size, 3), (width, height)
 
     def _end(self) -> None:

@@ -17,7 +17,7 @@ STAGE_NAMES = ("stage-one", "stage-two", "stage-three")
 LONGEST_NAME = 40
 """Letters of a name that is refused which are repeated."""
 
-_NAME = re.compile("[a-z0-9][a-z0-9-]*")
+_NAME = re.compile("[a-z0-9][a-z0-9-]{0,63}")
 """What can be the name of a checkpoint, and so of a folder."""
 
 

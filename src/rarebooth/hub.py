@@ -10,17 +10,19 @@ import hashlib
 import json
 import os
 import re
+import time
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from importlib import resources
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import huggingface_hub
 from huggingface_hub import constants
 from huggingface_hub.errors import (
     DisabledRepoError,
     GatedRepoError,
+    LocalEntryNotFoundError,
     RepositoryNotFoundError,
     RevisionNotFoundError,
 )
@@ -28,6 +30,8 @@ from huggingface_hub.errors import (
 from rarebooth import costs
 from rarebooth.defaults import EMBEDDED
 from rarebooth.errors import BaseModelError, ResourceError
+
+T = TypeVar("T")
 
 _SD21 = (
     "stabilityai/stable-diffusion-2-1-base",
@@ -59,6 +63,18 @@ CONFIGS = (
     "text_encoder/config.json",
     "scheduler/scheduler_config.json",
 )
+WAITS = (1.0, 2.0, 4.0, 8.0)
+"""Seconds before each further try of what the network failed."""
+
+BUSY = frozenset({408, 429, 500, 502, 503, 504})
+"""Answers of a server that may be another one a little later (RFC 9110, section 15)."""
+
+NETWORK_LIBRARIES = frozenset({"httpx", "httpx2", "httpcore", "requests", "urllib3"})
+"""What huggingface_hub has talked through, in one version or another."""
+
+LONGEST_NAME = 200
+"""Letters that the name of a file of weights may have."""
+
 _TOKENIZERS = (("vocab.json", "merges.txt"), ("tokenizer.json",))
 
 DIGEST_CACHED_FROM = 64 * 2**20
@@ -230,7 +246,9 @@ def weight_files(folder: Path, part: str) -> list[Path]:
 
 def _shards(index: Path) -> list[Path]:
     names = read_json(index).get("weight_map")
-    if not isinstance(names, dict) or any(Path(str(n)).name != n for n in names.values()):
+    if not isinstance(names, dict) or any(
+        Path(str(name)).name != name or len(name) > LONGEST_NAME for name in names.values()
+    ):
         raise BaseModelError(f"{_short(index)} of the base model names no weight files beside it.")
     return [index.with_name(name) for name in sorted(set(names.values()))]
 
@@ -394,11 +412,15 @@ def _offer(repository: str, revision: str | None) -> _Offer:
 
 def _download(repository: str, revision: str | None, notice: Callable[[str], None]) -> Path:
     try:
-        offer = _offer(repository, revision)
+        offer = _patiently(lambda: _offer(repository, revision), repository, notice)
         notice(f"Downloading {repository}: {offer.summary}.")
         folder = Path(
-            huggingface_hub.snapshot_download(
-                repository, revision=offer.commit, allow_patterns=list(offer.wanted)
+            _patiently(
+                lambda: huggingface_hub.snapshot_download(
+                    repository, revision=offer.commit, allow_patterns=list(offer.wanted)
+                ),
+                repository,
+                notice,
             )
         )
     except (
@@ -429,6 +451,31 @@ def _download(repository: str, revision: str | None, notice: Callable[[str], Non
     return folder
 
 
+def _patiently(call: Callable[[], T], repository: str, notice: Callable[[str], None]) -> T:
+    """Do what a busy server or a lost connection may fail; again after each of ``WAITS``."""
+    for wait in WAITS:
+        try:
+            return call()
+        except Exception as error:
+            if not _may_pass(error):
+                raise
+            reason = (str(error).splitlines() or [type(error).__name__])[0]
+            notice(f"{repository} does not answer ({reason}). Trying again in {wait:g} s.")
+            time.sleep(wait)
+    return call()
+
+
+def _may_pass(error: Exception) -> bool:
+    """Whether a failure is one of the network or of a server that has too much to do."""
+    status = getattr(getattr(error, "response", None), "status_code", None)
+    if status is not None:
+        return status in BUSY
+    library = type(error).__module__.partition(".")[0]
+    return isinstance(error, (ConnectionError, TimeoutError, LocalEntryNotFoundError)) or (
+        library in NETWORK_LIBRARIES
+    )
+
+
 def _wanted(repository: str, names: Collection[str]) -> list[str]:
     """The files of a repository that a base is read from: no pickles, no doubles."""
     if "model_index.json" not in names:
@@ -445,6 +492,8 @@ def _wanted(repository: str, names: Collection[str]) -> list[str]:
             name.split("/")[0] in folders
             and name.endswith((".json", ".txt"))
             and ".index." not in name
+            and ".." not in name.split("/")
+            and "\\" not in name
         )
     ]
     for part, stem in WEIGHTS.items():

@@ -99,8 +99,9 @@ def sixteen_bit(rng):
 
 def animated(rng):
     kind = rng.choice(("PNG", "WEBP", "GIF"))
-    first, second = picture(rng), picture(rng)
-    data = encoded(first, kind, save_all=True, append_images=[second.resize(first.size)])
+    first = picture(rng)
+    second = first.transpose(Image.Transpose.FLIP_LEFT_RIGHT)
+    data = encoded(first, kind, save_all=True, append_images=[second])
     return File(SUFFIXES.get(kind, "gif"), data, reason="animation of 2 frames|GIF")
 
 

@@ -72,7 +72,7 @@ _ENTRY: Final[Mapping[str, Any]] = {
     "leave_one_out": bool,
 }
 
-_LABEL = re.compile(r"[a-z0-9][a-z0-9._-]*")
+_LABEL = re.compile(r"[a-z0-9][a-z0-9._-]{0,63}")
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -17,6 +17,9 @@ from rarebooth.artifact import Artifact
 from rarebooth.errors import SettingsError
 from rarebooth.exports import Source
 
+LONGEST_STEM = 80
+"""Letters of a file's name: far below the 255 bytes that one may have."""
+
 
 @dataclass(frozen=True)
 class Embedding:
@@ -68,7 +71,8 @@ def _stems(learnt: Artifact) -> Mapping[str, str]:
     for token in learnt.delta.tokens:
         named = zip(learnt.delta.phrases, learnt.header.nouns, strict=False)
         noun = next((noun for phrase, noun in named if token in phrase), "")
-        stem = re.sub(r"[^a-z0-9]+", "-", f"{token} {noun}".lower()).strip("-") or "subject"
+        words = re.sub(r"[^a-z0-9]+", "-", f"{token} {noun}".lower()).strip("-")
+        stem = words[:LONGEST_STEM] or "subject"
         taken = [*stems.values()].count(stem)
         stems[token] = f"{stem}-{taken + 1}" if taken else stem
     return stems

@@ -23,6 +23,9 @@ LENGTH = 8
 LONGEST_NAME = 1000
 """Characters of a tensor's name; those of Stable Diffusion's have less than 200."""
 
+MOST_TENSORS = 30_000
+"""Ten times what the largest models have; more are there to keep a reader busy."""
+
 MOST_DIMENSIONS = 64
 """What numpy and torch can say."""
 
@@ -96,6 +99,11 @@ def read_layout(file: BinaryIO, size: int) -> Layout:
         )
     try:
         text = file.read(length).decode("utf-8")
+        described = text.count('"data_offsets"')
+        if described > MOST_TENSORS:
+            raise DamagedError(
+                f"its header describes {described} tensors, and {MOST_TENSORS} are the most"
+            )
         header: Any = json.loads(text, object_pairs_hook=_once, parse_constant=_refused)
     except (ValueError, RecursionError) as error:
         raise DamagedError(f"its header is not JSON ({error})") from error
