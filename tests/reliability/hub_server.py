@@ -4,11 +4,12 @@ import hashlib
 import json
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Generator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from typing import Any
 
 COMMIT = "c" * 40
 NAME = "owner/model"
@@ -36,7 +37,7 @@ class Misbehaviour:
 
 
 @contextmanager
-def serving(folder: Path, wrong: Misbehaviour) -> Iterator[str]:
+def serving(folder: Path, wrong: Misbehaviour) -> Generator[str]:
     """Serve a folder as the repository; yields the address."""
 
     class Handler(BaseHTTPRequestHandler):
@@ -123,7 +124,7 @@ def listing(folder: Path) -> bytes:
     for path in sorted(folder.rglob("*")):
         if not path.is_file():
             continue
-        told = {"rfilename": path.relative_to(folder).as_posix(), "size": path.stat().st_size}
+        told: dict[str, Any] = {"rfilename": path.relative_to(folder).as_posix(), "size": path.stat().st_size}
         if path.suffix == ".safetensors":
             digest = hashlib.sha256(path.read_bytes()).hexdigest()
             told["lfs"] = {"sha256": digest, "size": told["size"], "pointerSize": 134}

@@ -34,9 +34,9 @@ def test_a_killed_run_ends_in_the_same_bytes(method, trials, photos, tiny_folder
     assert ended(train("straight")) == 0
     lasts = time.monotonic() - began
     inside = runs = 0
+    folder = tmp_path / "run-0"
     for trial in trials:
         with trial:
-            folder = tmp_path / f"run-{runs}"
             killed = False
             # One that is over before the blow falls was not killed: the next one is.
             while not killed:
