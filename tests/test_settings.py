@@ -5,6 +5,8 @@ from itertools import combinations
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from rarebooth.errors import SettingsError
 from rarebooth.method import Method, setting
@@ -243,3 +245,31 @@ def test_ranges(given, message):
     Bounded(least=1, above=1e-9).check()
     with pytest.raises(SettingsError, match=message):
         Bounded(**given).check()
+
+
+ANY_NAME = st.sampled_from(sorted({*(item.name for item in fields(TrainSettings)), "lr", "steps"}))
+ANY_VALUE = (
+    st.none()
+    | st.booleans()
+    | st.integers()
+    | st.floats()
+    | st.text(max_size=8)
+    | st.sampled_from(["cpu", "fp32", "sheet", "held-out", "1", "1e-3", "true", "nan"])
+    | st.lists(st.integers(), max_size=2)
+)
+ANY_LAYER = st.dictionaries(ANY_NAME | st.text(max_size=6), ANY_VALUE, max_size=4)
+
+
+@given(flags=ANY_LAYER, environment=ANY_LAYER, file=ANY_LAYER)
+def test_any_settings_are_decided_by_rank_or_refused(flags, environment, file):
+    flags = {"noun": "dog", "base": "x", **flags}
+    try:
+        found = resolve(KIND, flags, environment, file, preset_for("x"))
+    except SettingsError:
+        return
+    layers = {"flag": flags, "environment": environment, "file": file}
+    for name, origin in found.origin.items():
+        if origin not in layers:
+            continue
+        first = next(rank for rank, layer in layers.items() if layer.get(name) is not None)
+        assert origin == first

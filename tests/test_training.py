@@ -3,11 +3,8 @@
 import gc
 import json
 import math
-import multiprocessing
 import os
-import random
 import shutil
-import time
 import weakref
 from dataclasses import replace
 from pathlib import Path
@@ -27,7 +24,6 @@ from rarebooth.folder import RunFolder, subject_file
 from rarebooth.plan import plan
 from rarebooth.run import Step
 from rarebooth.steplog import StepLog
-from tiny import build_folder
 from toy_base import ToyBase, toy_subject
 from training_jobs import PLACES, SMALL, files, finish, record, same_result
 
@@ -630,54 +626,3 @@ def test_a_run_and_its_checkpoints_are_found_by_name(job, tmp_path):
         subject_file(folder.path, "3")
     with pytest.raises(ArtifactError, match="no run folder or subject file"):
         subject_file(tmp_path / "absent", None)
-
-
-def command(photos: str, base: str, out: str) -> None:
-    """What one process does: the same each time it is started."""
-    torch.set_num_threads(1)
-    flags = {**SMALL, "base": base, "token_steps": 8, "steps": 24, "save_state_every": 4}
-    made = plan(Path(photos), {**flags, "checkpoint_every": 8}, out=Path(out))
-    for _ in training.train(made):
-        pass
-
-
-@pytest.mark.slow
-def test_a_killed_process_is_continued_to_the_same_bytes(photos, tmp_path):
-    """SIGKILL at random moments of a real process that trains a tiny Stable Diffusion."""
-    base = build_folder(tmp_path / "tiny")
-    # The fork server pays for importing torch and diffusers once; each child is still a process.
-    context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(["rarebooth.training", "rarebooth.bases.sd"])
-
-    def start(out):
-        arguments = (str(photos), str(base), str(tmp_path / out))
-        process = context.Process(target=command, args=arguments)
-        process.start()
-        return process
-
-    def steps_taken():
-        log = tmp_path / "run" / "steps.jsonl"
-        return len(log.read_text("utf-8").splitlines()) if log.is_file() else 0
-
-    straight = start("straight")
-    straight.join(120)
-    assert straight.exitcode == 0
-    moments = random.Random(5)
-    kills = []
-    for target in (2, 9, 21, 27):
-        process = start("run")
-        give_up = time.monotonic() + 60
-        while process.is_alive() and steps_taken() < target and time.monotonic() < give_up:
-            time.sleep(0.005)
-        time.sleep(moments.random() * 0.15)
-        process.kill()
-        process.join(30)
-        kills.append(process.exitcode)
-    assert kills.count(-9) >= 3
-    last = start("run")
-    last.join(120)
-    assert last.exitcode == 0
-    same_result(tmp_path / "straight", tmp_path / "run")
-    said = record(tmp_path / "run")
-    assert said["status"] == "finished"
-    assert len(said["resumed_from"]) >= 2

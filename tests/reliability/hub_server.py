@@ -124,7 +124,10 @@ def listing(folder: Path) -> bytes:
     for path in sorted(folder.rglob("*")):
         if not path.is_file():
             continue
-        told: dict[str, Any] = {"rfilename": path.relative_to(folder).as_posix(), "size": path.stat().st_size}
+        told: dict[str, Any] = {
+            "rfilename": path.relative_to(folder).as_posix(),
+            "size": path.stat().st_size,
+        }
         if path.suffix == ".safetensors":
             digest = hashlib.sha256(path.read_bytes()).hexdigest()
             told["lfs"] = {"sha256": digest, "size": told["size"], "pointerSize": 134}

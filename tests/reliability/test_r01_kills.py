@@ -18,7 +18,7 @@ OFTEN = ["--save-state-every", "2", "--checkpoint-every", "8", "--previews", "no
 
 
 @pytest.mark.trials(
-    "R1", "SIGKILL at a random moment, then the same command again", quick=1, full=50
+    "R1", "SIGKILL at a random moment, then the same command again", quick=2, full=50
 )
 @pytest.mark.parametrize("method", METHODS)
 def test_a_killed_run_ends_in_the_same_bytes(method, trials, photos, tiny_folder, tmp_path):
