@@ -18,7 +18,7 @@ ifneq ($(wildcard $(BESIDE)/clip/bpe_simple_vocab_16e6.txt.gz),)
 TEST_ENV += RAREBOOTH_CLIP_BPE="$${RAREBOOTH_CLIP_BPE:-$(BESIDE)/clip/bpe_simple_vocab_16e6.txt.gz}"
 endif
 
-.PHONY: help demo test lint format docs full-size reliability clean
+.PHONY: help demo test lint format docs full-size reliability audit clean
 
 help:
 	@echo "make demo         learn a subject with the model in the package, and draw it"
@@ -27,6 +27,7 @@ help:
 	@echo "make format       let ruff rewrite the sources"
 	@echo "make docs         write docs/methods.md and benchmarks/README.md anew"
 	@echo "make reliability  kill it, fill its disk, feed it bad files; write docs/reliability.md"
+	@echo "make audit        ask whether a pinned package has known vulnerabilities (wants a network)"
 	@echo "make full-size    tests on models of real size (several GB of memory)"
 	@echo "make clean        remove the environment and caches; runs stay"
 
@@ -64,6 +65,11 @@ full-size: $(STAMP)
 reliability: $(STAMP)
 	$(TEST_ENV) RAREBOOTH_TRIALS=full $(BIN)/python -m pytest tests/reliability
 
+audit: $(STAMP)
+	$(BIN)/python -m venv $(VENV)-audit
+	$(VENV)-audit/bin/python -m pip install --quiet --disable-pip-version-check pip-audit
+	$(VENV)-audit/bin/pip-audit --requirement constraints.txt --no-deps --disable-pip
+
 format: $(STAMP)
 	$(BIN)/ruff check --fix
 	$(BIN)/ruff format
@@ -71,7 +77,8 @@ format: $(STAMP)
 docs: $(STAMP)
 	$(BIN)/python -m rarebooth.methods_page docs/methods.md
 	$(BIN)/python -m rarebooth.bench.page
+	$(BIN)/python benchmarks/speed/table.py
 
 clean:
-	rm -rf $(VENV) build dist .pytest_cache .ruff_cache .hypothesis .import_linter_cache
+	rm -rf $(VENV) $(VENV)-audit build dist .pytest_cache .ruff_cache .hypothesis .import_linter_cache
 	find src tests -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -1,6 +1,8 @@
 """Commands in the documentation are commands that exist."""
 
+import json
 import re
+import runpy
 import shlex
 from pathlib import Path
 
@@ -58,6 +60,15 @@ def test_a_documented_command_is_understood(command, tmp_path, monkeypatch, caps
         code = 0
     assert code == 0, capsys.readouterr().err
     assert understood or {"--help", "--version"} & {*words}
+
+
+def test_the_speed_page_says_what_its_records_say():
+    made = runpy.run_path(str(ROOT / "benchmarks/speed/table.py"))
+    read = [
+        json.loads(file.read_text("utf-8")) if file.is_file() else {}
+        for file in (made["RECORD"], made["LIKENESS"])
+    ]
+    assert made["README"].read_text("utf-8") == made["write"](*read), "run `make docs`"
 
 
 def test_the_benchmarks_page_says_what_the_records_say():
