@@ -63,7 +63,7 @@ full-size: $(STAMP)
 	$(TEST_ENV) $(BIN)/python -m pytest -m full_size
 
 reliability: $(STAMP)
-	$(TEST_ENV) RAREBOOTH_TRIALS=full $(BIN)/python -m pytest tests/reliability
+	$(TEST_ENV) TRIALS=full $(BIN)/python -m pytest tests/reliability
 
 audit: $(STAMP)
 	$(BIN)/python -m venv $(VENV)-audit

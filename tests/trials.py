@@ -14,7 +14,7 @@ from types import TracebackType
 
 import pytest
 
-FULL = os.environ.get("RAREBOOTH_TRIALS") == "full"
+FULL = os.environ.get("TRIALS") == "full"
 PAGE = Path(__file__).parents[1] / "docs" / "reliability.md"
 
 

@@ -73,7 +73,7 @@ NETWORK_LIBRARIES = frozenset({"httpx", "httpx2", "httpcore", "requests", "urlli
 """What huggingface_hub has talked through, in one version or another."""
 
 LONGEST_NAME = 200
-"""Letters that the name of a file of weights may have."""
+"""Bytes that the name of a file of weights may have."""
 
 _TOKENIZERS = (("vocab.json", "merges.txt"), ("tokenizer.json",))
 
@@ -247,7 +247,7 @@ def weight_files(folder: Path, part: str) -> list[Path]:
 def _shards(index: Path) -> list[Path]:
     names = read_json(index).get("weight_map")
     if not isinstance(names, dict) or any(
-        Path(str(name)).name != name or len(name) > LONGEST_NAME for name in names.values()
+        Path(str(name)).name != name or len(name.encode()) > LONGEST_NAME for name in names.values()
     ):
         raise BaseModelError(f"{_short(index)} of the base model names no weight files beside it.")
     return [index.with_name(name) for name in sorted(set(names.values()))]
@@ -494,6 +494,7 @@ def _wanted(repository: str, names: Collection[str]) -> list[str]:
             and ".index." not in name
             and ".." not in name.split("/")
             and "\\" not in name
+            and name.isprintable()
         )
     ]
     for part, stem in WEIGHTS.items():

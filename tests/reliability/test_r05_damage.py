@@ -33,7 +33,7 @@ def damaged(job, tmp_path):
         same_result(tmp_path / "straight", tmp_path / name)
         said = record(tmp_path / name)
         shutil.rmtree(tmp_path / name)
-        return said["damaged_states"], said["resumed_from"]
+        return said.get("damaged_states", []), said["resumed_from"]
 
     return copy, continues
 

@@ -1,9 +1,11 @@
 """A Hub that is busy, slow, gone or wrong: tried again a few times, and never believed."""
 
 import os
+import re
 import subprocess
 import sys
 import time
+from pathlib import Path
 
 import pytest
 from hub_server import NAME, Misbehaviour, serving
@@ -31,7 +33,7 @@ FAULTS = (
     ("slow", "/api/", 1, True),
     ("500", "/api/", 10**6, False),
     ("502", "GET /owner/model/resolve", 10**6, False),
-    ("other", "GET /owner/model/resolve", 10**6, False),
+    ("other", "unet/diffusion_pytorch_model.safetensors", 10**6, False),
     ("404", "/api/", 10**6, False),
 )
 MOST = 6
@@ -80,6 +82,10 @@ def test_a_failing_hub(trials, tiny_folder, tmp_path):
                     assert "--base" in last or "start again" in last or "give a folder" in last
                     # What is wrong is never taken, not even later, when the Hub is well again.
                     wrong.times = 0
+                    if kind == "other":
+                        assert "is not what the Hub announced" in last
+                        assert find(address, home)[0] == last
+                        Path(re.findall(r"Delete (.+) and start again", last)[0]).unlink()
                     last, everything = find(address, home)
                     assert last.startswith("FOUND"), everything
                 most = max(most, *(wrong.asked.values()))
