@@ -36,11 +36,16 @@ def test_a_whole_state_is_there_after_every_kill(trials, tmp_path):
     moments, inside, before = random.Random(4), 0, 0
     folder = tmp_path / "state"
     for trial in trials:
-        with trial:
+        with trial as number:
             process = started(save_for_ever, str(folder))
             # It has begun when it has added a state to those that others before it had.
             wait_until(lambda before=before: newest(folder) > before, process)
-            process.join(moments.random() * 0.1)
+            if number % 2:  # at any moment; else soon after a write has begun
+                process.join(moments.random() * 0.1)
+            else:
+                half = f".part-*-{process.pid}"
+                wait_until(lambda half=half: any(folder.glob(half)), process)
+                process.join(moments.random() * 0.01)
             process.kill()
             assert ended(process) == -9
             inside += any(folder.glob(".part-*"))
