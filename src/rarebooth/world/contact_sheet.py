@@ -17,7 +17,7 @@ from rarebooth.world.toys import TOYS, load_toy
 
 _COLUMNS = 12
 _TILE = 96
-_QUALITY = 80
+_QUALITY = 70
 
 
 def contact_sheet(scenes: Sequence[Scene], columns: int, size: int = 128) -> Image.Image:
@@ -82,7 +82,7 @@ def write_documentation_sheets(folder: Path) -> None:
         ("world-outfits.jpg", contact_sheet(outfits, len(OUTFITS), _TILE)),
         ("world-nearest-pairs.jpg", pairs_sheet(nearest_pairs())),
     ):
-        sheet.save(folder / name, quality=_QUALITY, optimize=True)
+        sheet.save(folder / name, quality=_QUALITY, optimize=True, progressive=True)
 
 
 if __name__ == "__main__":
