@@ -40,15 +40,15 @@ def test_a_whole_state_is_there_after_every_kill(trials, tmp_path):
             process = started(save_for_ever, str(folder))
             # It has begun when it has added a state to those that others before it had.
             wait_until(lambda before=before: newest(folder) > before, process)
+            half = f".part-*-{process.pid}"
             if number % 2:  # at any moment; else soon after a write has begun
                 process.join(moments.random() * 0.1)
             else:
-                half = f".part-*-{process.pid}"
                 wait_until(lambda half=half: any(folder.glob(half)), process)
                 process.join(moments.random() * 0.01)
             process.kill()
             assert ended(process) == -9
-            inside += any(folder.glob(".part-*"))
+            inside += any(folder.glob(half))
             found, damaged = store.load_state(folder)
             assert damaged == []
             assert found is not None
