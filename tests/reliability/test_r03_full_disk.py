@@ -14,6 +14,7 @@ from rarebooth import store
 from rarebooth.errors import ResourceError
 from rarebooth.folder import RunFolder
 from training_jobs import finish, same_result
+from trials import FULL as IN_FULL
 
 FULL = OSError(errno.ENOSPC, "No space left on device")
 
@@ -86,7 +87,7 @@ def can_mount() -> bool:
 
 
 @pytest.mark.slow
-@pytest.mark.skipif(not can_mount(), reason="needs unshare -rm")
+@pytest.mark.skipif(not (IN_FULL and can_mount()), reason="in full only, and needs unshare -rm")
 @pytest.mark.trials(
     "R3", "a file system that fills up beside a run, then has room", quick=1, full=5
 )
