@@ -3,7 +3,7 @@
 import json
 import re
 import shutil
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -147,6 +147,11 @@ class RunFolder:
                 kept.append(line)
         with writing(self.steps) as beside:
             beside.write_text("".join(f"{line}\n" for line in kept), "utf-8")
+
+
+def of_last_stage(checkpoints: Iterable[str]) -> list[str]:
+    """Those of the named checkpoints that the last stage wrote, in the same order."""
+    return [name for name in checkpoints if name not in STAGE_NAMES]
 
 
 def subject_file(run_or_file: Path, checkpoint: str | None) -> Path:

@@ -16,7 +16,7 @@ from rarebooth.bases import open_base
 from rarebooth.bases.device import pick_device, pick_precision
 from rarebooth.class_images import folder_digest
 from rarebooth.errors import ResourceError, SettingsError
-from rarebooth.folder import STAGE_NAMES, RunFolder
+from rarebooth.folder import STAGE_NAMES, RunFolder, of_last_stage
 from rarebooth.method import Method
 from rarebooth.methods import find as find_method
 from rarebooth.photos import world_mark
@@ -100,11 +100,11 @@ class Draft:
             if (name := self.checkpoint_due(stage, done, total or 0)) is not None
         ]
 
-    def unjudged(self, whole: Sequence[str]) -> str | None:
-        """Why no checkpoint of the last stage needs to be judged, or None where they shall be."""
+    def unjudged(self, checkpoints: Sequence[str]) -> str | None:
+        """Why none of these checkpoints needs to be judged, or None where they shall be."""
         if self.settings.train.choose == "last":
             return "it is the last, as was asked for"
-        if len(whole) == 1:
+        if len(of_last_stage(checkpoints)) == 1:
             return "there is no other"
         return "of several subjects, it is the last" if len(self.subjects) > 1 else None
 
@@ -118,7 +118,7 @@ class Draft:
         """
         train = self.settings.train
         if opened is not None:
-            _require_asked_for(opened, self.settings.train)
+            _require_asked_for(opened, train)
         base = opened or open_base(
             self.base_asked,
             device=train.device,
@@ -189,7 +189,7 @@ class Plan(Draft):
 
         The recommended checkpoint is a copy, and there are two states.
         """
-        whole = sum(name not in STAGE_NAMES for name in self.checkpoints)
+        whole = len(of_last_stage(self.checkpoints))
         return self._trained * (CHECKPOINT_BYTES * (whole + 1) + 2 * STATE_BYTES)
 
     @property

@@ -10,9 +10,10 @@ from typing import Any, Final
 
 import numpy as np
 import torch
+from torch import Tensor
 
 from rarebooth.base import Base, Session
-from rarebooth.folder import STAGE_NAMES
+from rarebooth.folder import of_last_stage
 from rarebooth.method import Method
 from rarebooth.photos import Pixels
 from rarebooth.plan import Plan
@@ -129,22 +130,24 @@ def _blank(session: Session, prompt: str, count: int) -> Pixels:  # noqa: ARG001
 
 
 @torch.no_grad()
+def seconds_a_pass(base: Base, condition: Tensor, rows: int) -> float:
+    """Seconds of one picture's pass through the denoiser, of ``rows`` at once, told [1, L, D]."""
+    given = torch.zeros((rows, *base.latent_shape), device=base.device)
+    timestep = torch.zeros(rows, dtype=torch.long, device=base.device)
+    began = time.perf_counter()
+    base.denoise(given, timestep, condition.expand(rows, -1, -1)).sum().item()
+    return (time.perf_counter() - began) / rows
+
+
+@torch.no_grad()
 def _drawing(base: Base) -> tuple[float, float]:
     """Seconds of one picture's pass through the denoiser in a full batch, and of its encoding."""
     with Session(base) as session:
         condition = session.condition([""])
-
-        def seconds(rows: int) -> float:
-            given = torch.zeros((rows, *base.latent_shape), device=base.device)
-            timestep = torch.zeros(rows, dtype=torch.long, device=base.device)
-            began = time.perf_counter()
-            base.denoise(given, timestep, condition.expand(rows, -1, -1)).sum().item()
-            return (time.perf_counter() - began) / rows
-
-        seconds(1)  # pays for preparations
-        a_pass = seconds(1)
+        seconds_a_pass(base, condition, 1)  # pays for preparations
+        a_pass = seconds_a_pass(base, condition, 1)
         if a_pass < PATIENCE:
-            a_pass = seconds(2 * batch_for(base))
+            a_pass = seconds_a_pass(base, condition, 2 * batch_for(base))
         began = time.perf_counter()
         base.posterior(_blank(session, "", 1))
     return a_pass, time.perf_counter() - began
@@ -166,11 +169,11 @@ def _class_images(job: Plan) -> tuple[int, int]:
 def _pictures(job: Plan) -> Iterator[tuple[str, int]]:
     """The pictures that a run draws for itself, by what for."""
     checkpoints = job.checkpoints
-    whole = [name for name in checkpoints if name not in STAGE_NAMES]
+    whole = of_last_stage(checkpoints)
     previews = job.settings.train.previews != "none"
     if previews and len(checkpoints) > len(whole):
         yield FIRST_PICTURE, len(checkpoints) - len(whole)
-    if job.unjudged(whole) is None:
+    if job.unjudged(checkpoints) is None:
         yield CHOICE, len(whole) * Extent().choosing().pictures
     if previews:
         yield SHEET, (len(checkpoints) + 1) * len(SHEET_SCENES) * len(job.subjects)

@@ -245,9 +245,10 @@ def _leave_the_one_before(folder: Path, state: State) -> None:
     Those that are no less far were found damaged when the run continued from an earlier one.
     """
     place = (len(state.finished), state.done)
-    earlier = [entry for entry in _states(folder) if _how_far(entry)[:2] < place]
-    last = max(earlier, key=_how_far, default=None)
-    for entry in _states(folder):
+    found = {entry: _how_far(entry) for entry in _states(folder)}
+    earlier = [entry for entry, far in found.items() if far[:2] < place]
+    last = max(earlier, key=found.__getitem__, default=None)
+    for entry in found:
         if entry != last:
             _remove(entry)
 

@@ -20,7 +20,7 @@ from rarebooth.class_images import Cached, Drawing, Folder, Source, cache_folder
 from rarebooth.delta import Delta
 from rarebooth.errors import DivergedError, RareboothError, ResourceError, SettingsError
 from rarebooth.evaluation import CHOOSING, draw_or_read, wear
-from rarebooth.folder import STAGE_NAMES, RunFolder
+from rarebooth.folder import STAGE_NAMES, RunFolder, of_last_stage
 from rarebooth.metrics.encoders.judges import open_judges
 from rarebooth.photos import world_mark
 from rarebooth.pictures import drawing_text, picture_text, save_png
@@ -142,7 +142,7 @@ def _train(
         last = yield from _take_steps(job, record, stop, class_images, notice)
     job.folder.discard_state()
     if not record.chosen:
-        unjudged = job.unjudged(_whole(job))
+        unjudged = job.unjudged(job.folder.checkpoints())
         if unjudged is None:
             yield Progress(CHOICE, 0, 1, None, None)
             record.choose(_choice(job, last, stop, notice))
@@ -237,10 +237,6 @@ def _keep_photos(job: Plan) -> None:
             save_png(job.folder.crop(number, index), Image.fromarray(photo.pixels), text)
 
 
-def _whole(job: Plan) -> list[str]:
-    return [name for name in job.folder.checkpoints() if name not in STAGE_NAMES]
-
-
 def _choice(
     job: Plan, last: str, stop: Callable[[], bool], notice: Callable[[str], None]
 ) -> Choice:
@@ -253,7 +249,7 @@ def _choice(
     subject, draw, protocol = job.subjects[0], job.settings.preset.draw, Extent().choosing()
     qualities: dict[str, Quality] = {}
     with Session(job.base) as session:
-        for name in _whole(job):
+        for name in of_last_stage(job.folder.checkpoints()):
             if stop():
                 raise Interrupted(
                     "Stopped before every checkpoint was judged; what is drawn is kept. The same "

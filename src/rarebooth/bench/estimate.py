@@ -1,6 +1,5 @@
 """What a benchmark takes, told before it begins."""
 
-import time
 from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Final
@@ -12,6 +11,7 @@ from rarebooth.base import Base, Session
 from rarebooth.bench.job import FIGURES, method_of
 from rarebooth.bench.plan import JobSpec
 from rarebooth.catalogue import cost
+from rarebooth.quote import seconds_a_pass
 from rarebooth.settings import preset_for
 
 BACKWARD: Final = 2.0
@@ -68,19 +68,13 @@ def work_of(jobs: Iterable[JobSpec]) -> Work:
 @torch.no_grad()
 def seconds_a_picture(base: Base, threads: int) -> float:
     """Seconds that a picture takes to pass the U-Net here, of eight, with so many CPU threads."""
-    given = torch.zeros((BATCH, *base.latent_shape), device=base.device)
-    timestep = torch.zeros(BATCH, dtype=torch.long, device=base.device)
     before = torch.get_num_threads()
     torch.set_num_threads(threads)
     with Session(base) as session:
-        condition = session.condition([""]).expand(BATCH, -1, -1)
-        best = float("inf")
-        for _ in range(TIMED):
-            began = time.perf_counter()
-            base.denoise(given, timestep, condition).sum().item()
-            best = min(best, time.perf_counter() - began)
+        condition = session.condition([""])
+        best = min(seconds_a_pass(base, condition, BATCH) for _ in range(TIMED))
     torch.set_num_threads(before)
-    return best / BATCH
+    return best
 
 
 @torch.no_grad()

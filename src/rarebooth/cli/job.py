@@ -19,7 +19,7 @@ from rarebooth.cli.pace import Pace
 from rarebooth.cli.stopper import Stopper
 from rarebooth.effects import idle
 from rarebooth.errors import DivergedError, ResourceError
-from rarebooth.folder import STAGE_NAMES, RunFolder
+from rarebooth.folder import RunFolder
 from rarebooth.prompts import PLAIN
 from rarebooth.protocols import Extent
 
@@ -261,7 +261,7 @@ def _loss(progress: Progress) -> float:
 
 def _chooses(job: Draft) -> bool:
     """Whether pictures of several checkpoints will be judged."""
-    return job.unjudged([name for name in job.checkpoints if name not in STAGE_NAMES]) is None
+    return job.unjudged(job.checkpoints) is None
 
 
 def _draws(job: Plan) -> bool:
