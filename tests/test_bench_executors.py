@@ -9,7 +9,6 @@ import signal
 import subprocess
 import sys
 import tempfile
-import threading
 import time
 from functools import partial
 from pathlib import Path
@@ -17,22 +16,18 @@ from pathlib import Path
 import pytest
 import torch
 
+from bench_jobs import body, drive, poisoned, records_in, small_plan, stub, table
+from children import ended, started, wait_until
 from rarebooth.bench.executors import pool
 from rarebooth.bench.executors.inline import Inline
 from rarebooth.bench.executors.pool import Pool
 from rarebooth.bench.executors.ray import Ray
 from rarebooth.bench.record import Records
-from rarebooth.bench.tables import markdown, results
+from rarebooth.bench.tables import results
 from rarebooth.bench.work import work
 from rarebooth.errors import ResourceError, SettingsError
-from test_bench_tables import body, small_plan
 
 NO_RAY = importlib.util.find_spec("ray") is None
-
-
-def stub(job):
-    time.sleep(0.05)
-    return body(job)
 
 
 def clumsy(folder, job):
@@ -40,15 +35,6 @@ def clumsy(folder, job):
     marker = Path(folder) / f"{job.subject}-{job.label}-{job.seed}"
     if job.seed == 0 and not marker.exists():
         marker.touch()
-        os.kill(os.getpid(), signal.SIGKILL)
-    return stub(job)
-
-
-def poison(folder, job):
-    """Dies each time that a job of the cat is run, and notes it."""
-    if job.subject == "cat":
-        with (Path(folder) / f"{job.label}-{job.seed}").open("a") as file:
-            file.write("x")
         os.kill(os.getpid(), signal.SIGKILL)
     return stub(job)
 
@@ -68,14 +54,6 @@ def surroundings(job):
     }
 
 
-def records_in(folder):
-    return Records(folder, {"base": "digest"})
-
-
-def table(plan, records):
-    return markdown(results(plan, records.load(plan.jobs)))
-
-
 @pytest.fixture
 def plan(tmp_path):
     return small_plan(tmp_path)
@@ -92,13 +70,7 @@ def straight(plan, tmp_path):
 @pytest.fixture
 def forking(monkeypatch):
     """Pays for importing torch once; what starts is still a process of its own."""
-    context = multiprocessing.get_context("forkserver")
-    # All that any test preloads: there is one fork server for a whole test run.
-    context.set_forkserver_preload(
-        ["rarebooth.training", "rarebooth.bases.sd", "rarebooth.bench.work"]
-    )
     monkeypatch.setattr(pool, "START", "forkserver")
-    return context
 
 
 def test_what_is_recorded_is_not_run_again(plan, tmp_path):
@@ -194,53 +166,16 @@ def test_a_damaged_record_counts_as_missing(plan, tmp_path):
     assert records.find(job) == sound
 
 
-@pytest.mark.slow
-def test_workers_killed_at_random_cost_no_job(plan, tmp_path, straight, forking):
-    dice, killed = random.Random(1), 0
-
-    def kill_some(stop):
-        # Twice at most, as often as a job is run again.
-        nonlocal killed
-        for _ in range(2):
-            stop.wait(dice.uniform(0.05, 0.2))
-            children = multiprocessing.active_children()
-            if children and not stop.is_set():
-                dice.choice(children).kill()
-                killed += 1
-
-    for attempt in range(3):
-        records, stop = records_in(tmp_path / str(attempt)), threading.Event()
-        killer = threading.Thread(target=kill_some, args=(stop,))
-        killer.start()
-        work(plan.jobs, stub, records, Pool(2))
-        stop.set()
-        killer.join()
-        assert all(record["status"] == "done" for record in records.load(plan.jobs).values())
-        assert table(plan, records) == straight
-    assert killed >= 4
-
-
-def test_a_job_whose_process_dies_is_run_again(plan, tmp_path, straight, forking):
+@pytest.mark.usefixtures("forking")
+def test_a_job_whose_process_dies_is_run_again(plan, tmp_path, straight):
     records = records_in(tmp_path / "records")
     work(plan.jobs, partial(clumsy, str(tmp_path)), records, Pool(2))
     assert len(list(tmp_path.glob("*-*-0"))) == 8
     assert table(plan, records) == straight
 
 
-def test_a_job_that_always_kills_its_process_fails_alone(plan, tmp_path, forking):
-    records = records_in(tmp_path / "records")
-    work(plan.jobs, partial(poison, str(tmp_path)), records, Pool(2))
-    found = records.load(plan.jobs)
-    errors = {record["error"] for job, record in found.items() if job.subject == "cat"}
-    assert errors == {"WorkerDied: the process that ran it died 3 times, the last time by signal 9"}
-    assert [(tmp_path / name).read_text() for name in ("ours-0", "ours-1", "theirs-0")] == [
-        "xxx"
-    ] * 3
-    others = [record["status"] for job, record in found.items() if job.subject != "cat"]
-    assert others == ["done"] * 9
-
-
-def test_what_goes_wrong_with_a_record_ends_the_workers(plan, forking):
+@pytest.mark.usefixtures("forking")
+def test_what_goes_wrong_with_a_record_ends_the_workers(plan):
     def full(job, outcome):
         raise ResourceError("No space is left")
 
@@ -274,52 +209,31 @@ def test_a_pool_needs_someone_to_work(name):
         Pool(**{"workers": 1, name: 0})
 
 
-def drive(folder, workers, run_job):
-    """What one process of a benchmark does: the same each time it is started."""
-    pool.START = "fork"  # forked itself, it would start another fork server
-    executor = Pool(workers) if workers else Inline()
-    work(small_plan(folder).jobs, run_job, records_in(folder / "records"), executor)
-
-
 @pytest.mark.slow
-@pytest.mark.parametrize("workers", [0, 2])
-def test_a_killed_benchmark_is_gone_on_with_to_the_same_bytes(
-    plan, tmp_path, straight, forking, workers
-):
-    dice, records, endings = random.Random(workers), records_in(tmp_path / "records"), []
-
-    def start():
-        process = forking.Process(target=drive, args=(tmp_path, workers, stub))
-        process.start()
-        return process
-
+def test_a_killed_benchmark_is_gone_on_with_to_the_same_bytes(plan, tmp_path, straight):
+    dice, records = random.Random(0), records_in(tmp_path / "records")
+    given = (drive, tmp_path / "plan.toml", records.folder, 0, stub)
     for target in (1, 4, 7):
-        process, give_up = start(), time.monotonic() + 60
-        while process.is_alive() and time.monotonic() < give_up:
-            if len(list(records.folder.glob("*.json"))) >= target:
-                break
-            time.sleep(0.005)
-        time.sleep(dice.random() * 0.05)
+        process = started(*given)
+        wait_until(
+            lambda target=target: len(list(records.folder.glob("*.json"))) >= target, process
+        )
+        process.join(dice.random() * 0.02)
         process.kill()
-        process.join(30)
-        endings.append(process.exitcode)
-    assert endings == [-9] * 3
+        assert ended(process) == -9
     assert records.pending(plan.jobs)
-    last = start()
-    last.join(60)
-    assert last.exitcode == 0
+    assert ended(started(*given)) == 0
     assert table(plan, records) == straight
 
 
 @pytest.mark.slow
-def test_no_worker_outlives_its_parent(plan, tmp_path, forking):
+@pytest.mark.usefixtures("plan")
+def test_no_worker_outlives_its_parent(tmp_path):
     pids = tmp_path / "pids"
     pids.mkdir()
-    process = forking.Process(target=drive, args=(tmp_path, 2, partial(endless, str(pids))))
-    process.start()
-    give_up = time.monotonic() + 60
-    while len(list(pids.iterdir())) < 2 and time.monotonic() < give_up:
-        time.sleep(0.02)
+    act = partial(endless, str(pids))
+    process = started(drive, tmp_path / "plan.toml", tmp_path / "records", 2, act)
+    wait_until(lambda: len(list(pids.iterdir())) == 2, process)
     workers = [int(path.name) for path in pids.iterdir()]
     assert len(workers) == 2
     process.kill()
@@ -350,7 +264,7 @@ def on_ray(folder):
     work(plan.jobs, partial(clumsy, str(folder)), records, Ray())
     assert "RAY_AUTH_TOKEN" not in os.environ
     more = Records(folder / "records", {"base": "other"})
-    work(plan.jobs[:7], partial(poison, str(folder)), more, Ray())
+    work(plan.jobs[:7], poisoned, more, Ray())
     print([record["error"] for record in more.load(plan.jobs).values()][-1])  # noqa: T201
     try:
         work(plan.jobs[7:], stub, more, Ray(threads=10_000))

@@ -7,62 +7,9 @@ from typing import Any
 
 import pytest
 
+from bench_jobs import PLAN, body, small_plan
 from rarebooth.bench.intervals import over_subjects, paired
-from rarebooth.bench.plan import read_plan
 from rarebooth.bench.tables import LIKENESS, markdown, results, times_markdown
-
-PLAN = """
-base = "embedded"
-subjects = "miniature"
-only = ["backpack", "can", "cat", "dog"]
-[extent]
-diverse = 1
-[entries.ours]
-method = "two-stage"
-checkpoints = [10, 20, 30]
-fixed = 20
-score = "all"
-seeds = [0, 1]
-[entries.theirs]
-method = "textual-inversion"
-checkpoints = [10, 20]
-fixed = 10
-"""
-
-
-def small_plan(folder, text=PLAN):
-    """Four subjects by three jobs."""
-    folder.mkdir(parents=True, exist_ok=True)
-    (folder / "plan.toml").write_text(text, "utf-8")
-    return read_plan(folder / "plan.toml")
-
-
-def body(job) -> dict[str, Any]:
-    """What a job might return: numbers that depend on the job alone."""
-    dice = random.Random(job.key({}))
-    chosen = {"fixed": str(job.fixed), "held-out": str(dice.choice(job.checkpoints))}
-    checkpoints: dict[str, Any] = {}
-    for name in map(str, job.checkpoints):
-        checkpoints[name] = {"validation": {}}
-        if job.score == "all" or name in chosen.values():
-            numbers = {"diverse": dice.random(), "simple": dice.random(), "class.change": 0.1}
-            numbers |= {"diverse.properties": dice.random()}
-            scores = {of: {"value": round(number, 4)} for of, number in numbers.items()}
-            checkpoints[name]["scores"] = dict.fromkeys(
-                ("clip_i", "dino", "clip_t", "pres"), scores
-            )
-    return {
-        "chosen": chosen,
-        "checkpoints": checkpoints,
-        "conventions": {"dino": "embedded/dino, whole pictures", "clip_i": "embedded/clip"},
-        "cost": {
-            "samples": 400 if job.label == "ours" else 50,
-            "class_images": 0,
-            "unet_pictures_training": 400,
-            "unet_pictures_drawing": 1000 + job.seed,
-            "cpu_seconds": {"training": 10.0, "drawing": 2.0 + job.seed},
-        },
-    }
 
 
 def done(jobs) -> dict[Any, dict[str, Any]]:

@@ -136,8 +136,9 @@ def theirs(base: Base, batch: int) -> Iterator[tuple[str, float, int]]:
 
     forget(device)
     with Session(base) as session:
-        table = text.get_input_embeddings().weight.requires_grad_(True)
-        session.lend(closing(_Frozen(table)))
+        words = text.get_input_embeddings().weight
+        (name,) = (key for key, value in text.named_parameters() if value is words)
+        (table,) = session.tune("text", [name]).values()
         kept, act = table.detach().clone(), step([table], None)
 
         def one_row() -> None:
@@ -150,19 +151,6 @@ def theirs(base: Base, batch: int) -> Iterator[tuple[str, float, int]]:
     with Session(base) as session:
         trained = list(session.tune("denoiser").values())
         yield "denoiser", paced(step(trained, 1.0), device), peak(device)
-
-
-class _Frozen:
-    """Gives a table of words back as one that is not trained."""
-
-    def __init__(self, table: torch.nn.Parameter) -> None:
-        self._table, self._kept = table, table.detach().clone()
-
-    def close(self) -> None:
-        with torch.no_grad():
-            self._table.copy_(self._kept)
-        self._table.requires_grad_(False)
-        self._table.grad = None
 
 
 def whole(base: Base, batch: int, folder: Path) -> dict[str, float]:

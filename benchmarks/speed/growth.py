@@ -2,12 +2,12 @@
 
 import time
 from collections.abc import Callable, Mapping
-from itertools import pairwise
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any, Final
 
 from PIL import Image, ImageEnhance
+from process import apart
 from sides import BASE, PHOTOS
 
 from rarebooth.api import plan, train
@@ -42,9 +42,7 @@ def _learn(photos: Path, out: Path, base: Base | None = None, **flags: object) -
         moments.append((progress.stage, time.perf_counter() - began))
     measured = {"first": moments[0][1], "seconds": time.perf_counter() - began}
     for stage in ("token", "denoiser"):
-        at = [moment for name, moment in moments if name == stage]
-        apart = sorted(late - early for early, late in pairwise(at))
-        measured[stage] = apart[len(apart) // 2]
+        measured[stage] = apart([moment for name, moment in moments if name == stage])
     return measured
 
 

@@ -11,15 +11,13 @@ checkpoint; what counts is the whole process up to the first that reaches DreamB
 
 import argparse
 import json
-import os
-import subprocess
-import time
 from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
-from sides import BASE, python
+from process import timed, words
+from sides import BASE
 from table import LIKENESS, renew
 
 from rarebooth.base import Session
@@ -57,17 +55,6 @@ class Sitter:
         return float((self.judge.images(drawn) @ photos.T).mean())
 
 
-def timed(program: list[str], folder: Path, peer_path: str | None) -> dict[str, Any]:
-    """Run a program in a folder; its marks, with the seconds of the whole process."""
-    environment = {**os.environ, "HF_HUB_OFFLINE": "1", "RAREBOOTH_CACHE": str(folder)}
-    if peer_path is not None:
-        environment["PYTHONPATH"] = peer_path
-    marks = folder / "marks.json"
-    began = time.perf_counter()
-    subprocess.run(python(program, marks), env=environment, check=True, capture_output=True)
-    return {**json.loads(marks.read_text("utf-8")), "whole": time.perf_counter() - began}
-
-
 def dreambooth(
     sitter: Sitter, photos: Path, folder: Path, scripts: Path, peer_path: str
 ) -> dict[str, float]:
@@ -90,23 +77,29 @@ def dreambooth(
         "checkpointing_steps": 100000,
         "output_dir": folder / "dreambooth",
         "seed": 0,
+        "with_prior_preservation": True,
     }
-    words = [word for key, value in flags.items() for word in (f"--{key}", str(value))]
     script = str(scripts.resolve() / "train_dreambooth.py")
-    marks = timed([script, "--with_prior_preservation", *words], folder, peer_path)
+    marks = timed([script, *words(flags)], folder, peer_path)
     with Session(open_base(str(folder / "dreambooth"), device="cpu")) as session:
         likeness = sitter.likeness(session, f"{DREAMBOOTH['identifier']} {noun}")
-    return {"seconds": marks["whole"], "dino": likeness, "steps": STEPS}
+    return {"seconds": marks["whole_seconds"], "dino": likeness, "steps": STEPS}
 
 
 def two_stage(sitter: Sitter, photos: Path, folder: Path, goal: float) -> dict[str, float]:
     """Our side: the preset, judged afterwards at every checkpoint until one is as good."""
     out = folder / "two-stage"
-    flags = ["--noun", sitter.subject.noun, "--base", BASE, "--device", "cpu", "--out", str(out)]
-    flags += ["--checkpoint-every", str(CHECKPOINT_EVERY), "--choose", "last"]
-    program = ["-m", "rarebooth", "train", str(photos), *flags, "--previews", "none"]
-    marks = timed(program, folder, None)
-    closing = marks["whole"] - marks["steps"][-1]
+    flags = {
+        "noun": sitter.subject.noun,
+        "base": BASE,
+        "device": "cpu",
+        "out": out,
+        "checkpoint-every": CHECKPOINT_EVERY,
+        "choose": "last",
+        "previews": "none",
+    }
+    marks = timed(["-m", "rarebooth", "train", str(photos), *words(flags)], folder)
+    closing = marks["whole_seconds"] - marks["steps"][-1]
     reached: dict[str, float] = {}
     with Session(open_base(BASE, device="cpu")) as session:
         for step in range(CHECKPOINT_EVERY, TWO_STAGE["steps"] + 1, CHECKPOINT_EVERY):

@@ -13,12 +13,9 @@ anew into ``benchmarks/speed/README.md``.
 
 import argparse
 import json
-import os
 import shutil
-import subprocess
 import time
 from collections.abc import Callable, Mapping
-from itertools import pairwise
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -27,8 +24,9 @@ import diffusers
 import torch
 import transformers
 from growth import GROWTHS, grow
+from process import apart, timed
 from sampling import sampled
-from sides import MATCHES, PHOTOS, Match, ours, python, theirs
+from sides import MATCHES, PHOTOS, Match, ours, theirs
 from table import RECORD, renew
 
 from rarebooth.machine import machine
@@ -47,35 +45,21 @@ def train_round(match: Match, scripts: Path, peer_path: str, turn: int) -> dict[
             photos.mkdir()
             for photo in PHOTOS.glob("*.png"):
                 shutil.copy(photo, photos)
-            environment = {**os.environ, "HF_HUB_OFFLINE": "1", "RAREBOOTH_CACHE": str(out)}
-            program = ours(match, out)
-            if side == "theirs":
-                program = theirs(match, out, scripts, photos)
-                environment["PYTHONPATH"] = peer_path
-            marks = out / "marks.json"
-            began = time.perf_counter()
-            subprocess.run(
-                python(program, marks),
-                env=environment,
-                cwd=folder,
-                check=True,
-                capture_output=True,
-                text=True,
-            )
-            measured[side] = {
-                "whole_seconds": time.perf_counter() - began,
-                **_marks(json.loads(marks.read_text("utf-8")), match),
-            }
+            if side == "ours":
+                marks = timed(ours(match, out), out)
+            else:
+                marks = timed(theirs(match, out, scripts, photos), out, peer_path)
+            measured[side] = _figures(marks, match)
     return measured
 
 
-def _marks(marks: Mapping[str, Any], match: Match) -> dict[str, Any]:
-    """What the marks say: of a step, the median time between two of them."""
+def _figures(marks: Mapping[str, Any], match: Match) -> dict[str, Any]:
+    """What is compared; of a step, the median time between two of them."""
     steps: list[float] = marks["steps"][-match.steps :]  # a quote takes steps too, before
-    apart = sorted(late - early for early, late in pairwise(steps))
     return {
+        "whole_seconds": marks["whole_seconds"],
         "first_step_seconds": steps[0],
-        "step_seconds": apart[len(apart) // 2],
+        "step_seconds": apart(steps),
         "cpu_seconds": marks["cpu_seconds"],
         "peak_bytes": marks["peak_bytes"],
     }

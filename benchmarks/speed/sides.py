@@ -1,10 +1,11 @@
 """The same training as two command lines: ours, and that of diffusers' example script."""
 
-import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
+
+from process import words
 
 from rarebooth.hub import find
 
@@ -43,7 +44,7 @@ def _dreambooth(name: str, steps: int, batch: int, *, whole: bool, class_images:
         theirs |= {
             "with_prior_preservation": True,
             "class_prompt": "a photo of a backpack",
-            "class_data_dir": "{out}/class",
+            "class_data_dir": "class",
             "num_class_images": class_images,
             "prior_loss_weight": 1,
         }
@@ -90,8 +91,7 @@ def ours(match: Match, out: Path) -> list[str]:
         "checkpoint-every": match.steps,
         **match.ours,
     }
-    flags = [word for key, value in given.items() for word in (f"--{key}", str(value))]
-    return ["-m", "rarebooth", "train", str(PHOTOS.resolve()), *flags]
+    return ["-m", "rarebooth", "train", str(PHOTOS.resolve()), *words(given)]
 
 
 def theirs(match: Match, out: Path, scripts: Path, photos: Path) -> list[str]:
@@ -112,13 +112,4 @@ def theirs(match: Match, out: Path, scripts: Path, photos: Path) -> list[str]:
         "seed": 0,
         **match.theirs,
     }
-    flags: list[str] = []
-    for key, value in given.items():
-        said = [] if value is True else [str(value).replace("{out}", str(out))]
-        flags += [f"--{key}", *said]
-    return [str(scripts.resolve() / match.script), *flags]
-
-
-def python(program: list[str], marks: Path) -> list[str]:
-    """The command that runs a program with its steps timed."""
-    return [sys.executable, str(Path(__file__).with_name("timed.py")), str(marks), *program]
+    return [str(scripts.resolve() / match.script), *words(given)]

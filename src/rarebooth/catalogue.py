@@ -149,7 +149,6 @@ def cost(method: Method) -> Cost:
     A stage shows ``<stage>_batch`` photos an update where there is such a setting, else ``batch``
     times ``accumulate``; beside each of the latter stands a class image where ``prior`` is on.
     """
-    prior: bool = getattr(method, "prior", False)
     shared: int | None = getattr(method, "batch", None)
     if shared is not None:
         shared *= getattr(method, "accumulate", 1)
@@ -157,12 +156,12 @@ def cost(method: Method) -> Cost:
     for name, steps in method.lengths().items():
         own: int | None = getattr(method, f"{name}_batch", None)
         photos = shared if own is None else own
-        beside = 2 if prior and own is None else 1
+        beside = 2 if method.prior_images and own is None else 1
         samples = None if steps is None or photos is None else steps * photos * beside
         stages.append(Stage(name, steps, photos, samples))
     counts = [stage.samples for stage in stages if stage.samples is not None]
     whole = sum(counts) if len(counts) == len(stages) else None
-    return Cost(tuple(stages), whole, getattr(method, "class_images", 0) if prior else 0)
+    return Cost(tuple(stages), whole, method.prior_images)
 
 
 def trained_parts(method: Method) -> str:

@@ -3,8 +3,8 @@
 import math
 from abc import ABC, abstractmethod
 from collections.abc import Generator, Mapping, Sequence
-from dataclasses import dataclass, field, fields
-from typing import Any, ClassVar, TypeVar
+from dataclasses import dataclass, field, fields, replace
+from typing import Any, ClassVar, Self, TypeVar
 
 from rarebooth.base import Base, Session
 from rarebooth.delta import Delta
@@ -87,6 +87,19 @@ class Method(ABC):
         named = {stage: getattr(self, f"{stage}_steps", None) for stage in self.stages}
         last = self.stages[-1]
         return named if named[last] is not None else {**named, last: getattr(self, "steps", None)}
+
+    def shortened(self, most: int) -> Self:
+        """The same method with at most so many updates a stage."""
+        fewer: dict[str, Any] = {}
+        for stage, length in self.lengths().items():
+            own = f"{stage}_steps"
+            fewer[own if hasattr(self, own) else "steps"] = min(most, length or most)
+        return replace(self, **fewer)
+
+    @property
+    def prior_images(self) -> int:
+        """How many images of each class are trained on beside the photos; 0 without a prior."""
+        return getattr(self, "class_images", 0) if getattr(self, "prior", False) else 0
 
     def check_noun(self, noun: str) -> None:
         """Raise SettingsError unless the new word stands exactly once in the training prompt.

@@ -256,7 +256,7 @@ def draft(
     settings = replace(settings, origin={**settings.origin, **origin})
     train = settings.train
     nouns = _nouns(train.noun, len(folders), settings.method)
-    if class_photos is not None and not getattr(settings.method, "prior", False):
+    if class_photos is not None and not settings.method.prior_images:
         raise SettingsError(
             f"A folder of class photos was named, and {kind.name} trains on none here. Leave it "
             "out, or use a method with prior preservation and --prior true."

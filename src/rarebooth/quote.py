@@ -14,7 +14,6 @@ from torch import Tensor
 
 from rarebooth.base import Base, Session
 from rarebooth.folder import of_last_stage
-from rarebooth.method import Method
 from rarebooth.photos import Pixels
 from rarebooth.plan import Plan
 from rarebooth.prompts import SHEET_SCENES
@@ -73,10 +72,10 @@ def quote(job: Plan) -> Quote:
     method, lengths = job.settings.method, job.lengths
     pictures = dict(_pictures(job))
     pace = _pace(job)
-    picture, encoding = _drawing(job.base) if pictures or _prior(method) else (0.0, 0.0)
+    picture, encoding = _drawing(job.base) if pictures or method.prior_images else (0.0, 0.0)
     each = job.settings.preset.draw.forwards * picture
     seconds: dict[str, float] = {}
-    if _prior(method):
+    if method.prior_images:
         drawn, told = _class_images(job)
         seconds[CLASS_IMAGES] = drawn * each + told * encoding
     for stage in method.stages:
@@ -89,7 +88,9 @@ def quote(job: Plan) -> Quote:
 
 def _pace(job: Plan) -> dict[str, float]:
     """Seconds a step of each stage."""
-    method = _short(job.settings.method)
+    method: Any = job.settings.method.shortened(PROBED)
+    if method.prior_images:
+        method = replace(method, class_images=1)
     times: dict[str, list[float]] = {stage: [] for stage in method.stages}
     train = job.settings.train
     run = Run(train.seed, class_images=_blank, split=train.split_batches)
@@ -106,21 +107,6 @@ def _pace(job: Plan) -> dict[str, float]:
         stage: statistics.median(taken[1:] or taken) if taken else 0.0
         for stage, taken in times.items()
     }
-
-
-def _short(method: Method) -> Method:
-    """The same method with few steps a stage and one class image."""
-    few: dict[str, Any] = {}
-    for stage, length in method.lengths().items():
-        name = f"{stage}_steps" if hasattr(method, f"{stage}_steps") else "steps"
-        few[name] = min(PROBED, length or PROBED)
-    if _prior(method):
-        few["class_images"] = 1
-    return replace(method, **few)
-
-
-def _prior(method: Method) -> bool:
-    return getattr(method, "prior", False)
 
 
 def _blank(session: Session, prompt: str, count: int) -> Pixels:  # noqa: ARG001  as a Source
@@ -157,7 +143,7 @@ def _class_images(job: Plan) -> tuple[int, int]:
     """How many class images are still to be drawn, and how many will be encoded."""
     method: Any = job.settings.method
     nouns = [subject.noun for subject in job.subjects]
-    told = method.class_images * len(nouns)
+    told = method.prior_images * len(nouns)
     if job.class_photos_at is not None:
         return 0, told
     cache = class_cache(job)

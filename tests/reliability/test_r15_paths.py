@@ -148,9 +148,9 @@ def offered(text: str, folder: Path) -> None:
 
 def label(text: str, folder: Path) -> None:
     """An entry of a benchmark's plan, which its records are named after."""
+    from bench_jobs import PLAN
     from rarebooth.bench.plan import read_plan
     from rarebooth.bench.record import Records
-    from test_bench_tables import PLAN
 
     named = PLAN.replace("entries.ours", f"entries.{json.dumps(text)}")
     (folder / "plan.toml").write_text(named, "utf-8")

@@ -1,24 +1,18 @@
 """A benchmark of 360 jobs, its driver and its workers killed: the table is the same to the byte."""
 
 import multiprocessing
-import os
 import random
-import signal
 import threading
-from functools import partial
 from pathlib import Path
 
 import pytest
-from children import ended, started, wait_until
 
+from bench_jobs import PLAN, body, drive, poisoned, records_in, small_plan, stub, table
+from children import ended, started, wait_until
 from rarebooth.bench.executors import pool
 from rarebooth.bench.executors.inline import Inline
 from rarebooth.bench.executors.pool import Pool
-from rarebooth.bench.plan import read_plan
-from rarebooth.bench.record import Records
-from rarebooth.bench.tables import markdown, results
 from rarebooth.bench.work import work
-from test_bench_tables import PLAN, body
 from trials import FULL
 
 MANY = PLAN.replace('only = ["backpack", "can", "cat", "dog"]\n', "").replace(
@@ -29,60 +23,30 @@ MANY = PLAN.replace('only = ["backpack", "can", "cat", "dog"]\n', "").replace(
 
 def sweep(folder: Path):
     """The plan: 360 jobs in full, 12 where a few trials do."""
-    folder.mkdir(parents=True, exist_ok=True)
-    (folder / "plan.toml").write_text(MANY if FULL else PLAN, "utf-8")
-    return read_plan(folder / "plan.toml")
-
-
-def records_in(folder: Path) -> Records:
-    return Records(folder, {"base": "digest"})
-
-
-def stub(job):
-    """A job that takes a moment."""
-    threading.Event().wait(0.02)
-    return body(job)
-
-
-def poisoned(folder: str, job):
-    """A job that kills its process, each time, where it is the cat's."""
-    if job.subject == "cat":
-        os.kill(os.getpid(), signal.SIGKILL)
-    return stub(job)
-
-
-def drive(folder: str, out: str) -> None:
-    """One process of a benchmark: the same each time it is started."""
-    pool.START = "fork"  # forked itself, it would start another fork server
-    work(sweep(Path(folder)).jobs, stub, records_in(Path(out)), Pool(2))
+    return small_plan(folder, MANY if FULL else PLAN)
 
 
 @pytest.fixture
 def straight(tmp_path):
     plan, records = sweep(tmp_path), records_in(tmp_path / "straight")
     work(plan.jobs, body, records, Inline())
-    return markdown(results(plan, records.load(plan.jobs)))
-
-
-def table(tmp_path, out):
-    plan = sweep(tmp_path)
-    return markdown(results(plan, records_in(out).load(plan.jobs)))
+    return table(plan, records)
 
 
 @pytest.mark.trials("R25", "the driver of a benchmark killed at a random moment", quick=2, full=10)
 def test_a_killed_driver_loses_nothing(straight, trials, tmp_path):
-    dice, out = random.Random(25), tmp_path / "records"
-    every = len(sweep(tmp_path).jobs)
+    dice, out, plan = random.Random(25), tmp_path / "records", sweep(tmp_path)
+    given, every = (drive, tmp_path / "plan.toml", out, 2, stub), len(plan.jobs)
     for trial in trials:
         with trial as number:
-            process = started(drive, str(tmp_path), str(out))
+            process = started(*given)
             target = every * (number + 1) // (trials.count + 1)
             wait_until(lambda target=target: len(list(out.glob("*.json"))) >= target, process)
             process.join(dice.random() * 0.05)
             process.kill()
             assert ended(process) == -9
-    assert ended(started(drive, str(tmp_path), str(out))) == 0
-    assert table(tmp_path, out) == straight
+    assert ended(started(*given)) == 0
+    assert table(plan, records_in(out)) == straight
     trials.figure(f"{every} jobs")
 
 
@@ -102,7 +66,7 @@ def test_killed_workers_cost_no_job(straight, trials, tmp_path, monkeypatch):
                 dice.choice(crew).kill()
     working.join(120)
     assert over
-    assert table(tmp_path, out) == straight
+    assert table(plan, records_in(out)) == straight
 
 
 @pytest.mark.trials("R25", "a job that always kills its process", quick=1, full=1)
@@ -111,7 +75,7 @@ def test_a_poisonous_job_fails_alone(trials, tmp_path, monkeypatch):
     for trial in trials:
         with trial:
             plan, records = sweep(tmp_path), records_in(tmp_path / "records")
-            work(plan.jobs, partial(poisoned, str(tmp_path)), records, Pool(2))
+            work(plan.jobs, poisoned, records, Pool(2))
             found = records.load(plan.jobs)
             failed = {job for job, record in found.items() if record["status"] == "failed"}
             assert failed == {job for job in plan.jobs if job.subject == "cat"}
