@@ -68,20 +68,6 @@ def finished(base, photos, tmp_path_factory) -> Path:
     return folder
 
 
-@pytest.fixture
-def quick_drawing(monkeypatch) -> None:
-    """Previews in two sampler steps: enough for a random model."""
-    from rarebooth import plan
-
-    preset_for = plan.preset_for
-
-    def quick(name):
-        preset = preset_for(name)
-        return replace(preset, draw=replace(preset.draw, sampler_steps=2))
-
-    monkeypatch.setattr(plan, "preset_for", quick)
-
-
 def train(photos: Path, base: Path, *more: str) -> list[str]:
     return ["train", str(photos), "--noun", "dog", "--base", str(base), *more]
 

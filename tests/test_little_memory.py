@@ -3,11 +3,11 @@
 import pytest
 import torch
 
-from rarebooth import artifact, training
+from rarebooth import artifact
 from rarebooth.base import Session
 from rarebooth.errors import SettingsError
 from rarebooth.folder import RunFolder
-from training_jobs import finish, same_result
+from training_jobs import finish, same_result, stop_after
 
 
 def step(base, rows=2):
@@ -106,10 +106,7 @@ def test_other_errors_and_single_pictures_are_not_tried_again(job, toy, monkeypa
 
 def test_a_run_may_go_on_with_checkpointing_and_ends_the_same(job, tmp_path):
     finish(job("straight"))
-    steps = training.train(job())
-    for _ in range(5):
-        next(steps)
-    steps.close()
+    stop_after(job(), 5)
     finish(job(gradient_checkpointing="true"))
     same_result(tmp_path / "straight", tmp_path / "run")
     with pytest.raises(SettingsError, match="split_batches"):

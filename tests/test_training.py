@@ -25,7 +25,7 @@ from rarebooth.plan import plan
 from rarebooth.run import Step
 from rarebooth.steplog import StepLog
 from toy_base import ToyBase, toy_subject
-from training_jobs import PLACES, SMALL, files, finish, record, same_result
+from training_jobs import PLACES, SMALL, files, finish, record, same_result, stop_after
 
 
 def test_what_a_run_leaves(job, tmp_path):
@@ -220,10 +220,7 @@ def test_checkpoints_are_the_snapshots_of_their_steps(job, toy, tmp_path):
 
 def test_what_a_killed_write_left_is_swept_away(job, tmp_path):
     finish(job("straight"))
-    steps = training.train(job())
-    for _ in range(6):
-        next(steps)
-    steps.close()
+    stop_after(job(), 6)
     folder = tmp_path / "run"
     for left in (".run.json.77.part", "checkpoints/2/.subject.safetensors.77.part"):
         (folder / left).parent.mkdir(exist_ok=True)
@@ -349,10 +346,7 @@ def test_a_failure_in_the_working_directory_is_told_in_full(job, tmp_path, monke
 @pytest.mark.parametrize("at", [0, 2, 4, 7])
 def test_a_closed_run_continues_from_its_last_state(job, toy, tmp_path, at):
     finish(job("straight"))
-    steps = training.train(job())
-    for _ in range(at + 1):
-        next(steps)
-    steps.close()
+    stop_after(job(), at + 1)
     assert record(tmp_path / "run")["status"] == "interrupted"
     for part in ("denoiser", "text"):
         for name, parameter in toy.part(part).named_parameters():
@@ -476,11 +470,7 @@ def test_what_is_not_given_as_a_flag_may_stand_elsewhere(photos, toy, tmp_path):
 
 def test_a_damaged_state_is_named_and_the_one_before_is_used(job, tmp_path):
     finish(job("straight"))
-    steps = training.train(job())
-    while (step := next(steps)).stage == "token":
-        pass
-    steps.close()
-    assert step.done == 1
+    stop_after(job(), 5)
     path = tmp_path / "run" / "state" / "token-00000004" / "weights.safetensors"
     content = bytearray(path.read_bytes())
     content[-1] ^= 4

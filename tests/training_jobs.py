@@ -1,12 +1,14 @@
-"""A small training as a job on disk, for tests: fixtures ``photos``, ``toy`` and ``job``."""
+"""A small training as a job on disk: ``photos``, ``toy``, ``job``; ``quick_drawing`` beside it."""
 
 import json
+from dataclasses import replace
+from itertools import islice
 
 import pytest
 from PIL import Image
 
+from rarebooth import evaluation, training
 from rarebooth import plan as plan_module
-from rarebooth import training
 from rarebooth.plan import Plan, plan
 from toy_base import ToyBase, toy_subject
 
@@ -55,8 +57,29 @@ def job(photos, toy, tmp_path):
     return make
 
 
+@pytest.fixture
+def quick_drawing(monkeypatch) -> None:
+    """Draws in one sampler step: enough for a random model."""
+    preset_for = plan_module.preset_for
+
+    def quick(name):
+        preset = preset_for(name)
+        return replace(preset, draw=replace(preset.draw, sampler_steps=1))
+
+    for module in (plan_module, evaluation):
+        monkeypatch.setattr(module, "preset_for", quick)
+
+
 def finish(job, **options):
     return [(step.stage, step.done) for step in training.train(job, **options)]
+
+
+def stop_after(job, count):
+    """Take so many steps and no more; returns the last."""
+    steps = training.train(job)
+    taken = list(islice(steps, count))
+    steps.close()
+    return taken[-1]
 
 
 def files(folder):

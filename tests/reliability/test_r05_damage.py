@@ -5,8 +5,8 @@ import shutil
 
 import pytest
 
-from rarebooth import store, training
-from training_jobs import finish, record, same_result
+from rarebooth import store
+from training_jobs import finish, record, same_result, stop_after
 
 NEWEST, BEFORE = "denoiser-00000003", {"stage": "token", "step": 4}
 
@@ -15,10 +15,7 @@ NEWEST, BEFORE = "denoiser-00000003", {"stage": "token", "step": 4}
 def damaged(job, tmp_path):
     """Gives copies of a run that stopped with two states, and what it would have come to."""
     finish(job("straight"))
-    steps = training.train(job("stopped"))
-    while (step := next(steps)).stage == "token" or step.done < 4:
-        pass
-    steps.close()
+    stop_after(job("stopped"), 8)
     count = 0
 
     def copy():

@@ -3,8 +3,8 @@
 import resource
 
 import pytest
-from children import ended, started
 
+from children import ended, started
 from rarebooth.cli.app import run
 
 HELPS = ("--gradient-checkpointing", "--batch 1", "--resolution")
@@ -48,20 +48,10 @@ def short_of_memory(monkeypatch, where, call, error):
 @pytest.mark.trials(
     "R8", "memory runs out while training, drawing, encoding or decoding", quick=4, full=24
 )
+@pytest.mark.usefixtures("quick_drawing")
 def test_a_job_without_memory_ends_and_the_next_one_runs(
     trials, photos, tiny_folder, tmp_path, monkeypatch, capsys
 ):
-    from rarebooth import plan as plan_module
-
-    preset_for = plan_module.preset_for
-
-    def few_steps(name):
-        from dataclasses import replace
-
-        preset = preset_for(name)
-        return replace(preset, draw=replace(preset.draw, sampler_steps=1))
-
-    monkeypatch.setattr(plan_module, "preset_for", few_steps)
     for trial in trials:
         with trial as number:
             where = WHERE[number % len(WHERE)]

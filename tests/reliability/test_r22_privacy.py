@@ -57,24 +57,14 @@ def everything(folder: Path):
 
 
 @pytest.mark.trials("R22", "train, draw, score, report and export, then searched", quick=1, full=4)
+@pytest.mark.usefixtures("quick_drawing")
 def test_nothing_tells_of_the_machine_or_its_owner(
     trials, somewhere, tiny_folder, tmp_path, capsys, monkeypatch
 ):
-    from dataclasses import replace
-
     from rarebooth import evaluation, reporting
-    from rarebooth import plan as plan_module
 
     for module in (evaluation, reporting):
         monkeypatch.setattr(module, "open_judges", lambda *_: JUDGES)
-    preset_for = plan_module.preset_for
-
-    def quick(name):
-        preset = preset_for(name)
-        return replace(preset, draw=replace(preset.draw, sampler_steps=1))
-
-    for module in (plan_module, evaluation):
-        monkeypatch.setattr(module, "preset_for", quick)
     methods = ("two-stage", "textual-inversion", "dreambooth-lora", "custom-diffusion")
     secrets = {
         "the Hub's token": TOKEN.encode(),

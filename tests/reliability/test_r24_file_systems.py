@@ -8,7 +8,7 @@ import time
 import pytest
 
 from rarebooth.plan import plan
-from training_jobs import SMALL, files, finish, same_result
+from training_jobs import SMALL, files, finish, same_result, stop_after
 
 NAMES = (
     "with spaces",
@@ -61,7 +61,6 @@ def test_photos_are_never_written(job, photos, trials, tmp_path):
 
 @pytest.mark.trials("R24", "a clock that is set back, a slow rename, umask 077", quick=3, full=9)
 def test_clocks_disks_and_masks(job, trials, tmp_path, monkeypatch):
-    from rarebooth import training
 
     finish(job("straight"))
     replace, clock = os.replace, time.time
@@ -78,10 +77,7 @@ def test_clocks_disks_and_masks(job, trials, tmp_path, monkeypatch):
                     patch.setattr(
                         os, "replace", lambda *given: (time.sleep(0.01), replace(*given))[1]
                     )
-                steps = training.train(job(name))
-                for _ in range(6 + number // 3):
-                    next(steps)
-                steps.close()
+                stop_after(job(name), 6 + number // 3)
                 if kind == "clock":  # the older state looks newer
                     for age, state in enumerate(sorted((tmp_path / name / "state").iterdir())):
                         os.utime(state, (1e9 - age, 1e9 - age))
