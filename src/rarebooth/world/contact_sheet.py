@@ -59,7 +59,7 @@ def pairs_sheet(pairs: Sequence[Pair], size: int = 96) -> Image.Image:
 
 
 def write_documentation_sheets(folder: Path) -> None:
-    """Write the world's four pictures, ``world-*.jpg``.
+    """Write the world's four pictures, ``world-*.webp``.
 
     These are toys by instances, places by toys, outfits by wearers, and the 20 most alike pairs for
     training.
@@ -77,12 +77,12 @@ def write_documentation_sheets(folder: Path) -> None:
         for column, outfit in enumerate(OUTFITS)
     ]
     for name, sheet in (
-        ("world-toys.jpg", contact_sheet(instances, _COLUMNS, _TILE)),
-        ("world-places.jpg", contact_sheet(places, _COLUMNS, _TILE)),
-        ("world-outfits.jpg", contact_sheet(outfits, len(OUTFITS), _TILE)),
-        ("world-nearest-pairs.jpg", pairs_sheet(nearest_pairs())),
+        ("world-toys.webp", contact_sheet(instances, _COLUMNS, _TILE)),
+        ("world-places.webp", contact_sheet(places, _COLUMNS, _TILE)),
+        ("world-outfits.webp", contact_sheet(outfits, len(OUTFITS), _TILE)),
+        ("world-nearest-pairs.webp", pairs_sheet(nearest_pairs())),
     ):
-        sheet.save(folder / name, quality=_QUALITY, optimize=True, progressive=True)
+        sheet.save(folder / name, quality=_QUALITY, method=6)
 
 
 if __name__ == "__main__":
