@@ -11,7 +11,8 @@ from rarebooth.bench.executors.inline import Inline
 from rarebooth.bench.executors.pool import Pool
 from rarebooth.bench.plan import read_plan
 from rarebooth.bench.record import Records
-from rarebooth.bench.tables import markdown, results
+from rarebooth.bench.results import results
+from rarebooth.bench.tables import markdown
 from rarebooth.bench.work import work
 
 PLAN = """
@@ -46,14 +47,14 @@ def body(job) -> dict[str, Any]:
     chosen = {"fixed": str(job.fixed), "held-out": str(dice.choice(job.checkpoints))}
     checkpoints: dict[str, Any] = {}
     for name in map(str, job.checkpoints):
-        checkpoints[name] = {"validation": {}}
+        validation = {"likeness": int(name) / 100, "following": 0.5}
+        checkpoints[name] = {"validation": validation}
         if job.score == "all" or name in chosen.values():
             numbers = {"diverse": dice.random(), "simple": dice.random(), "class.change": 0.1}
             numbers |= {"diverse.properties": dice.random()}
             scores = {of: {"value": round(number, 4)} for of, number in numbers.items()}
-            checkpoints[name]["scores"] = dict.fromkeys(
-                ("clip_i", "dino", "clip_t", "pres"), scores
-            )
+            metrics = ("clip_i", "dino", "clip_t", "pres")
+            checkpoints[name]["scores"] = {metric: dict(scores) for metric in metrics}
     return {
         "chosen": chosen,
         "checkpoints": checkpoints,

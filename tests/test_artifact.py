@@ -254,6 +254,30 @@ def test_numbers_that_are_not_finite_are_refused(tmp_path, bad, key):
         artifact.load(tmp_path / "a")
 
 
+def test_a_change_is_within_its_scale(tmp_path):
+    def spoil(tensors):
+        tensors["change/denoiser.conv.weight"].view(-1)[0] = -60000
+
+    rewrite(tmp_path / "a", change_tensors=spoil)
+    with pytest.raises(ArtifactError, match=r"holds 60000 .* from -1 to 1 times its scale"):
+        artifact.load(tmp_path / "a")
+
+
+@pytest.mark.parametrize("amount", [1e39, float("inf"), float("nan")])
+def test_a_steering_that_is_not_finite_is_refused(tmp_path, amount):
+    delta = rich_delta(Tail("(this)", torch.ones(3, 4), amount))
+    artifact.save(tmp_path / "a", delta, HEADER)
+    with pytest.raises(ArtifactError, match="not finite"):
+        artifact.load(tmp_path / "a")
+
+
+@pytest.mark.parametrize(("field", "value"), [("size", 2**70), ("size", 0), ("seed", 10**99)])
+def test_numbers_that_no_subject_has_are_refused(tmp_path, field, value):
+    rewrite(tmp_path / "a", lambda content: content.update({field: value}))
+    with pytest.raises(ArtifactError, match=rf"damaged header \({field}"):
+        artifact.load(tmp_path / "a")
+
+
 @pytest.mark.parametrize("bad", [float("nan"), float("inf")])
 @pytest.mark.parametrize("where", ["token", "weight"])
 def test_numbers_that_are_not_finite_are_never_written(tmp_path, bad, where):

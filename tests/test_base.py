@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from rarebooth.base import Batch, Session, denoising_loss
-from rarebooth.delta import Change, Delta
+from rarebooth.delta import Blend, Change, Delta, LowRank, Tail
 from rarebooth.errors import ArtifactError, SettingsError
 from toy_base import WIDTH, ToyBase, toy_subject
 
@@ -120,6 +120,35 @@ def test_a_subject_of_another_base_is_refused_and_leaves_no_trace(name, shape, m
     with pytest.raises(ArtifactError, match=message) as caught, Session(base) as session:
         session.wear(both)
     assert "'toy'" in str(caught.value)
+    assert equal(before, weights(base))
+
+
+@pytest.mark.parametrize(
+    ("token", "steer"),
+    [
+        (torch.ones(1, WIDTH + 1), None),
+        (torch.ones(1, 1), None),
+        (torch.ones(0, WIDTH), None),
+        (None, Tail("zz", torch.ones(1, WIDTH - 1), 1.0)),
+        (None, Tail("zz", torch.ones(0, WIDTH), 1.0)),
+        (None, Tail("zz", torch.ones(2, WIDTH), 1.0)),
+        (None, Blend("zz", torch.ones(2, WIDTH), 1.0)),
+    ],
+)
+def test_words_and_steering_of_another_width_are_refused(token, steer):
+    tokens = {} if token is None else {"(rare)": token}
+    with Session(ToyBase()) as session:
+        with pytest.raises(ArtifactError, match=rf"has shape .* 1 vectors of {WIDTH} numbers"):
+            session.wear(Delta(("(rare) dog",), tokens, {}, steer))
+        assert session.tokens == {}
+
+
+def test_a_change_that_is_not_finite_is_refused_and_leaves_no_trace():
+    base = ToyBase()
+    before = weights(base)
+    low = LowRank(torch.full((6, 1), 1e30), torch.full((1, WIDTH), 1e30))
+    with Session(base) as session, pytest.raises(ArtifactError, match=f"{NAME} would hold a numb"):
+        session.wear(Delta(("x",), {}, {NAME: low}))
     assert equal(before, weights(base))
 
 

@@ -23,7 +23,7 @@ from rarebooth.bench.executors.inline import Inline
 from rarebooth.bench.executors.pool import Pool
 from rarebooth.bench.executors.ray import Ray
 from rarebooth.bench.record import Records
-from rarebooth.bench.tables import results
+from rarebooth.bench.results import results
 from rarebooth.bench.work import work
 from rarebooth.errors import ResourceError, SettingsError
 

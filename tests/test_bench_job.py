@@ -6,6 +6,8 @@ import json
 import os
 from copy import deepcopy
 from dataclasses import replace
+from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -13,10 +15,13 @@ from PIL import Image
 
 from judging import JUDGES
 from rarebooth.bench import figures, job, running
-from rarebooth.bench.plan import read_plan
+from rarebooth.bench.plan import DREAMBENCH, read_plan
 from rarebooth.bench.running import rehearse
 from rarebooth.bench.subjects import photographed
+from rarebooth.choose import Quality
 from rarebooth.cli import run as command
+from rarebooth.protocols import VALIDATION, Extent
+from rarebooth.world.subjects import BENCHMARK
 
 PLAN = """
 base = "{base}"
@@ -104,13 +109,75 @@ def test_a_job_learns_once_and_its_numbers_are_the_same_again(plan_file, bodies,
     assert one == other
 
 
-def test_a_photo_that_is_left_out_is_what_likeness_is_measured_against(plan_file, monkeypatch):
-    spec = replace(read_plan(plan_file).jobs[0], leave_one_out=True)
-    whole = photographed(replace(spec, leave_one_out=False), 32)
-    divided = photographed(spec, 32)
-    assert len(divided.learnt.photos) == len(whole.learnt.photos) - 1
-    assert np.array_equal(divided.compared, whole.learnt.images[-1:])
+@pytest.fixture(scope="module")
+def seen(plan_file):
+    """What a job that leaves a photo out learns from, judges and scores; it changes no weight."""
+    spec = read_plan(plan_file).jobs[0]
+    spec = replace(spec, leave_one_out=True, fixed=2, settings={**spec.settings, "lr": 1e-30})
+    kind = type(job.method_of(spec))
+    fit, draw_set, found = kind.fit, job.draw_set, SimpleNamespace(spec=spec)
+    found.chosen_by, found.drawn, found.evidence = [], [], []
+
+    def noted_fit(self, session, subjects, run):
+        found.learnt = subjects[0].images
+        return fit(self, session, subjects, run)
+
+    def noted_draw(session, protocol, *given):
+        found.drawn.append(protocol)
+        return draw_set(session, protocol, *given)
+
+    def noted_quality(pictures, photos, *_):
+        found.chosen_by.append((pictures.templates, photos))
+        return Quality(1 / len(found.chosen_by), 0.5)  # the first is the best
+
+    def noted_score(evidence):
+        found.evidence.append(evidence)
+        return {"dino": {"diverse": {"value": float(len(found.evidence))}}}  # the last is
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(kind, "fit", noted_fit)
+        patch.setattr(job, "draw_set", noted_draw)
+        patch.setattr(job.choose, "quality", noted_quality)
+        patch.setattr(job.scores, "score", noted_score)
+        found.body = job.run_job(replace(spec, pictures=False))
+    return found
+
+
+def test_a_photo_that_is_left_out_is_what_likeness_is_measured_against(seen):
+    whole = photographed(replace(seen.spec, leave_one_out=False), 32)
     assert np.array_equal(whole.compared, whole.learnt.images)
+    assert np.array_equal(seen.learnt, whole.learnt.images[:-1])
+    assert len(seen.evidence) == 2
+    for evidence in seen.evidence:
+        assert np.array_equal(evidence.photos, whole.learnt.images[-1:])
+        assert np.array_equal(evidence.learnt, seen.learnt)
+
+
+def test_a_checkpoint_is_chosen_by_validation_prompts_and_learnt_photos_alone(seen):
+    assert seen.drawn == [seen.spec.extent.choosing()] * 2
+    for templates, photos in seen.chosen_by:
+        assert templates == VALIDATION
+        assert np.array_equal(photos, seen.learnt)
+    assert seen.body["chosen"] == {"fixed": "2", "held-out": "1"}
+
+
+def test_the_base_draws_its_own_pictures_with_the_seeds_of_the_trained_ones(seen):
+    evidence = seen.evidence[0]
+    assert evidence.untouched.keys() == evidence.others.keys() == {"class", "unrelated"}
+    for name, others in evidence.others.items():
+        assert others.templates == evidence.untouched[name].templates
+        assert np.array_equal(others.images, evidence.untouched[name].images)
+        assert len({picture.tobytes() for picture in others.flat}) == len(others.flat)
+
+
+@pytest.mark.parametrize("noun", sorted({subject.toy for subject in BENCHMARK}))
+def test_what_chooses_shares_no_prompt_and_no_seed_with_what_scores(noun):
+    extent = Extent()
+    choosing = extent.choosing()
+    assert choosing.templates == VALIDATION
+    for scored in (*extent.subject(noun).values(), *extent.beside(noun).values()):
+        assert not {*choosing.templates} & {*scored.templates}
+        assert not {*choosing.seeds} & {*scored.seeds}
 
 
 def test_a_benchmark_continues_where_it_stopped_and_draws_its_figures(
@@ -142,6 +209,21 @@ def test_a_benchmark_continues_where_it_stopped_and_draws_its_figures(
     assert (tmp_path / "results" / "small.md").read_text() == table
 
 
+def test_the_class_is_shown_by_the_checkpoint_that_was_chosen(bodies, monkeypatch):
+    again, shown = json.loads(json.dumps(bodies)), []
+    monkeypatch.setattr(figures, "contact_sheet", shown.extend)
+    for body in again.values():
+        body["chosen"]["held-out"] = list(body["checkpoints"])[-1]
+    figures.of_the_class(again)
+    assert [row.label for row in shown[1:]] == [
+        "the class by two-stage, 2 steps",
+        "the class by dreambooth, 3 steps",
+    ]
+    kept = again["two-stage"]["checkpoints"]["2"]["pictures"]["class"][0]
+    picture = np.asarray(Image.open(io.BytesIO(base64.b64decode(kept))))
+    assert np.array_equal(shown[1].pictures[0], picture)
+
+
 def test_figures_come_from_records_alone(bodies):
     again = json.loads(json.dumps(bodies))
     sheet = figures.longer_training(again)
@@ -156,7 +238,7 @@ def test_figures_come_from_records_alone(bodies):
     not os.environ.get("RAREBOOTH_DREAMBENCH"),
     reason="RAREBOOTH_DREAMBENCH does not name DreamBench's folder",
 )
-def test_the_plans_run_on_dreambench_photos(plan_file, tiny_folder, tmp_path):
+def test_a_job_runs_on_dreambench_photos(plan_file, tiny_folder, tmp_path):
     path = tmp_path / "real.toml"
     path.write_text(PLAN.format(base=tiny_folder(), subjects="dreambench"))
     assert "2 of 2 jobs are to be run" in next(rehearse(path, tmp_path / "none"))
@@ -164,10 +246,38 @@ def test_the_plans_run_on_dreambench_photos(plan_file, tiny_folder, tmp_path):
     assert body["checkpoints"]["1"]["scores"]["dino"]["real"]["value"] > 0
 
 
-def test_a_base_that_is_not_here_is_not_fetched(tmp_path, monkeypatch):
+@pytest.fixture
+def far(monkeypatch):
+    """A base that is not here, and that nobody opens or asks the network for."""
+    monkeypatch.setattr(running.hub, "pending", lambda name: f"{name} would be downloaded")
+    monkeypatch.setattr(running, "open_base", None)
+
+
+@pytest.mark.usefixtures("far")
+def test_a_base_that_is_not_here_is_not_fetched(tmp_path):
     path = tmp_path / "far.toml"
     path.write_text(PLAN.format(base="sd21", subjects="miniature"))
-    monkeypatch.setattr(running, "open_base", None)
-    lines = list(rehearse(path, tmp_path / "none"))
-    assert "2 of 2 jobs are to be run" in lines[0]
-    assert "downloaded first" in lines[1]
+    jobs, operations, download = rehearse(path, tmp_path / "none")
+    assert "2 of 2 jobs are to be run" in jobs
+    assert "by the published sizes of its U-Net" in operations
+    assert "on a GPU that sustains 50 trillion" in operations
+    assert "downloaded first" in download
+    path.write_text(PLAN.format(base="someone/model", subjects="miniature"))
+    assert "once the base is on this machine" in list(rehearse(path, tmp_path / "none"))[1]
+
+
+@pytest.mark.usefixtures("far")
+def test_the_papers_own_comparison_is_rehearsed(tmp_path, monkeypatch):
+    plan_file = Path(__file__).parent.parent / "benchmarks" / "paper-sd21.toml"
+    for subject in BENCHMARK:
+        (tmp_path / subject.name).mkdir()
+        (tmp_path / subject.name / "00.jpg").write_bytes(subject.name.encode())
+    monkeypatch.setenv(DREAMBENCH, str(tmp_path))
+    jobs, operations, _ = rehearse(plan_file, tmp_path / "none")
+    assert "60 of 60 jobs are to be run" in jobs
+    assert "hours on a GPU" in operations
+    plan = read_plan(plan_file)
+    assert {(each.checkpoints, each.draw.sampler_steps) for each in plan.jobs} == {
+        ((200, 400, 600, 800), 50)
+    }
+    assert {each.settings["lr"] for each in plan.jobs} == {5e-6}

@@ -130,6 +130,17 @@ def test_whatever_part_is_done_first_is_balanced(tmp_path):
         ('["backpack", "cat"]', '["cow"]', r"Unknown subject 'cow' for \[pictures\]"),
         ('"textual-inversion"', '"magic"', r"Unknown method 'magic'; known: two-stage, "),
         ("[entries.ti]", '[entries."T I"]', r"'T I' cannot name a file"),
+        ("fixed = 50", 'fixed = 50\ncompare_to = "x"', r"is 'x'; it must be another entry: two-st"),
+        (
+            "fixed = 50",
+            'fixed = 50\ncompare_to = "ti"',
+            r"compare_to .* is 'ti'; it must be another",
+        ),
+        (
+            "fixed = 50",
+            'fixed = 50\ncompare_to = "two-stage"\nleave_one_out = true',
+            r"compare_to in \[entries.ti\] is 'two-stage', .*leave_one_out must be the same",
+        ),
         ('"miniature"', '"zoo"', r"subjects in the plan is 'zoo': .*'miniature'"),
     ],
 )
@@ -189,6 +200,13 @@ def test_a_key_does_not_depend_on_the_order_of_keys(tmp_path):
     assert hash(other.jobs[0]) == hash(job)
 
 
+def test_what_an_entry_is_compared_to_is_no_part_of_its_jobs(tmp_path):
+    plain = read(tmp_path)
+    asked = read(tmp_path, c=("fixed = 50", 'fixed = 50\ncompare_to = "two-stage"'))
+    assert asked.jobs == plain.jobs
+    assert [entry.compare_to for entry in asked.entries] == [None, "two-stage"]
+
+
 def test_a_folder_is_named_in_a_record_but_its_place_is_not(tmp_path):
     there = tmp_path / "my-base"
     there.mkdir()
@@ -238,3 +256,14 @@ def test_a_setting_may_be_the_noun_of_each_subject(tmp_path):
     assert words["dog"] == "dog"
     assert words["bear_plushie"] == "animal"  # of "stuffed animal", what one token can be
     assert {job.draw.guidance for job in jobs if job.label.startswith("guidance")} == {1.0, 7.5}
+
+
+def test_the_ablations_name_what_they_are_compared_to():
+    """DreamBooth's variants beside it at the same steps, left-out photos among themselves."""
+    entries = {
+        entry.label: entry for entry in plans.read_plan(BENCHMARKS / "ablations.toml").entries
+    }
+    for label in ("dreambooth-text", "dreambooth-1000"):
+        assert entries[label].compare_to == "dreambooth"
+        assert entries[label].checkpoints == entries["dreambooth"].checkpoints
+    assert entries["dreambooth-left-out"].compare_to == "two-stage-left-out"

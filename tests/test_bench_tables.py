@@ -9,7 +9,8 @@ import pytest
 
 from bench_jobs import PLAN, body, small_plan
 from rarebooth.bench.intervals import over_subjects, paired
-from rarebooth.bench.tables import LIKENESS, markdown, results, times_markdown
+from rarebooth.bench.results import results
+from rarebooth.bench.tables import markdown, times_markdown
 
 
 def done(jobs) -> dict[Any, dict[str, Any]]:
@@ -25,6 +26,10 @@ def test_an_interval_by_hand():
     # 0.942, P(<= 3) = 0.993; 2.5 % lie at 0 and 97.5 % at 3 / 5.
     found = over_subjects([0.0, 0.0, 1.0, 0.0, 0.0])
     assert (found.mean, found.low, found.high, found.count) == (0.2, 0.0, 0.6, 5)
+    # With one 0 it is the other way round: P(>= 4 zeros) = 0.007, P(>= 3) = 0.058, P(>= 2) = 0.263,
+    # so that 2.5 % lie at 2 / 5 and 9 % would lie at 3 / 5.
+    other = over_subjects([1.0, 1.0, 0.0, 1.0, 1.0])
+    assert (other.mean, other.low, other.high) == (0.8, 0.4, 1.0)
     # Of 0 and 1 it is 0 in a quarter of draws and 1 in another.
     two = over_subjects([0.0, 1.0])
     assert (two.mean, two.low, two.high) == (0.5, 0.0, 1.0)
@@ -110,7 +115,7 @@ def test_means_are_of_the_checkpoint_that_counts(tmp_path):
         ("theirs", "fixed"),
         ("theirs", "held-out"),
     ]
-    difference = row(found.differences, "theirs", "fixed").estimates["dino diverse"]
+    difference = row(found.differences, "ours less theirs", "fixed").estimates["dino diverse"]
     expected = estimate("ours", "fixed") - estimate("theirs", "fixed")
     assert difference.mean == pytest.approx(expected, abs=1e-12)
     assert difference.low < difference.mean < difference.high
@@ -123,21 +128,128 @@ def test_the_text_shows_what_was_found_and_is_json_able(tmp_path):
     assert json.loads(json.dumps(asdict(found)))["of"] == 4
     header = next(line for line in text.splitlines() if line.startswith("| entry | checkpoint"))
     assert header == (
-        "| entry | checkpoint | clip_i diverse ↑ | dino diverse ↑ | clip_i simple ↑ "
-        "| dino simple ↑ |"
+        "| entry | checkpoint | CLIP-I, diverse ↑ | DINO, diverse ↑ | CLIP-I, simple ↑ "
+        "| DINO, simple ↑ |"
     )
     each = row(found.rows, "ours", "oracle").estimates["dino simple"]
     assert f"| {each.mean:.3f} [{each.low:.3f}, {each.high:.3f}] |" in text
     assert "| ours | oracle (optimistic) |" in text
-    assert "pres class.change ↓" in text
-    assert "drift" not in text.split("### What the numbers rest on")[0]
-    assert "### ours less each other entry, subject by subject" in text
-    assert "clip_i diverse.properties ↑" in text
+    assert "class came nearer to the photos ↓" in text
+    assert "class moved" not in text
+    assert "| ours | fixed: 20 |" in text
+    assert "| difference | checkpoint | CLIP-I, properties ↑ |" in text
+    assert "| ours less theirs | held-out |" in text
     assert "- dino: embedded/dino, whole pictures" in text
     # Two seeds, 1000 and 1001 pictures; class images cost the U-Net nothing that was recorded.
-    assert "| 400 | 0 | 400 | - | 1000 |" in text
+    assert "| 400 | 0 | - | 1000 |" in text
     assert text.endswith("\n")
-    assert all(f"{metric} {of}" in header for metric, of in LIKENESS)
+
+
+@pytest.mark.parametrize("measure", ["placed simple", "following diverse.property", "drift class"])
+def test_whatever_is_a_column_has_a_paired_difference(tmp_path, measure):
+    """A loss with an interval is told like a gain."""
+    plan = small_plan(tmp_path)
+    records = done(plan.jobs)
+    metric, of = measure.split()
+    for job, record in records.items():
+        for about in record["body"]["checkpoints"].values():
+            value = 0.25 if job.label == "ours" else 0.5
+            about.setdefault("scores", {}).setdefault(metric, {})[of] = {"value": value}
+    found = results(plan, records)
+    each = row(found.differences, "ours less theirs", "held-out").estimates[measure]
+    assert (each.mean, each.low, each.high) == (-0.25, -0.25, -0.25)
+    assert "-0.250 [-0.250, -0.250]" in markdown(found)
+
+
+def test_every_checkpoint_has_a_row_and_the_choice_is_counted(tmp_path):
+    plan = small_plan(tmp_path)
+    records = done(plan.jobs)
+    for job, record in records.items():
+        chosen = str(job.checkpoints[-1 if job.subject == "dog" else 0])
+        record["body"]["chosen"]["held-out"] = chosen
+        for name in map(str, job.checkpoints if job.label == "ours" else ()):
+            for each in record["body"]["checkpoints"][name]["scores"].values():
+                each["diverse"] = {"value": int(name) / 100 + (job.subject == "dog") * 0.4}
+        record["body"]["checkpoints"][chosen].setdefault("scores", {})
+    found = results(plan, records)
+    # Theirs is scored of every subject at its first checkpoint alone, which is its fixed one.
+    assert [(each.entry, each.choice) for each in found.steps] == [
+        ("ours", "10"),
+        ("ours", "20"),
+        ("ours", "30"),
+    ]
+    for name in ("10", "20", "30"):
+        of_step = row(found.steps, "ours", name).estimates["dino diverse"].mean
+        assert of_step == pytest.approx(int(name) / 100 + 0.1)
+    assert found.chosen == {"ours": {"10": 6, "30": 2}, "theirs": {"10": 3, "20": 1}}
+    assert row(found.validation, "theirs", "20").estimates["likeness"].mean == pytest.approx(0.2)
+    # The harmonic mean of 0.2 and 0.5.
+    assert row(found.validation, "ours", "20").estimates["harmonic"].mean == pytest.approx(2 / 7)
+    text = markdown(found)
+    assert "0.286 [0.286, 0.286] | fixed, 0 of 8 jobs |" in text
+    assert "0.375 [0.375, 0.375] | 2 of 8 jobs |" in text
+
+
+def test_rows_that_no_training_made_stand_beside(tmp_path):
+    plan = small_plan(tmp_path)
+    records = done(plan.jobs)
+    for job, record in records.items():
+        numbers = {"dino": {"real": {"value": 0.75}}, "clip_t": {"class.base": {"value": 0.5}}}
+        for about in record["body"]["checkpoints"].values() if job.subject != "can" else ():
+            for metric, given in numbers.items():
+                about.setdefault("scores", {}).setdefault(metric, {}).update(given)
+    real, base = results(plan, records).references
+    assert (real.entry, real.estimates.keys()) == (
+        "photos among themselves",
+        {"dino diverse", "dino simple"},
+    )
+    assert (real.estimates["dino simple"].mean, real.estimates["dino simple"].count) == (0.75, 3)
+    assert (base.entry, base.estimates["clip_t class"].mean) == ("the base, untrained", 0.5)
+
+
+def test_the_spread_is_over_the_seeds_of_a_subject(tmp_path):
+    plan = small_plan(tmp_path)
+    records = done(plan.jobs)
+    for job, record in records.items():
+        far = {"backpack": 0.0, "can": 0.2, "cat": 0.4, "dog": 0.6}[job.subject]
+        for about in record["body"]["checkpoints"].values():
+            about.setdefault("scores", {})["dino"] = {"simple": {"value": far * (1 + job.seed)}}
+    found = results(plan, records)
+    assert {each.entry for each in found.spread} == {"ours"}
+    # Of a and 2 a it is a / sqrt(2), whatever subjects are apart: (0 + .2 + .4 + .6) / 4 / sqrt(2).
+    spread = row(found.spread, "ours", "fixed").estimates["dino simple"].mean
+    assert spread == pytest.approx(0.3 / 2**0.5)
+    assert "### Standard deviation over a subject's seeds" in markdown(found)
+
+
+def test_a_checkpoint_is_charged_with_the_samples_up_to_it(tmp_path):
+    """Two-stage: a first stage of 100 steps by 4, and 4 a step of the second."""
+    text = PLAN.replace(
+        "score", "settings = { token_steps = 100, token_batch = 4, batch = 4 }\nscore"
+    )
+    plan = small_plan(tmp_path, text)
+    records = done(plan.jobs)
+    for job in (each for each in plan.jobs if each.label == "ours"):
+        chosen = "30" if job.subject == "backpack" else "10"
+        records[job]["body"]["chosen"]["held-out"] = chosen
+    costs = results(plan, records).costs["ours"]
+    assert costs["samples_to_fixed"] == 400 + 4 * 20
+    assert costs["samples_to_held_out"] == 400 + 4 * (3 * 10 + 30) / 4
+
+
+@pytest.mark.parametrize(
+    ("change", "compared"),
+    [
+        ("", ["ours less theirs", "ours less left-out"]),
+        ('compare_to = "theirs"', ["ours less theirs", "theirs less left-out"]),
+        ("leave_one_out = true", ["ours less theirs"]),
+    ],
+)
+def test_an_entry_is_compared_to_the_first_or_to_what_it_names(tmp_path, change, compared):
+    entry = "[entries.left-out]\nmethod = 'two-stage'\ncheckpoints = [10]\nfixed = 10\n"
+    plan = small_plan(tmp_path, f"{PLAN}{entry}{change}\n")
+    found = results(plan, done(plan.jobs))
+    assert [each.entry for each in found.differences if each.choice == "fixed"] == compared
 
 
 def test_the_text_does_not_depend_on_order_or_seconds(tmp_path):
@@ -173,7 +285,7 @@ def test_one_entry_alone_is_compared_to_nothing(tmp_path):
     plan = small_plan(tmp_path, PLAN.split("[entries.theirs]", maxsplit=1)[0])
     found = results(plan, done(plan.jobs))
     assert found.differences == ()
-    assert "less each other" not in markdown(found)
+    assert "difference" not in markdown(found)
 
 
 def test_machines_that_measured_differently_are_both_named(tmp_path):

@@ -26,6 +26,7 @@ from rarebooth.artifact import Header
 from rarebooth.base import Identity
 from rarebooth.checking import Report, check
 from rarebooth.cli import run
+from rarebooth.cli.console import notice, say_error
 from rarebooth.delta import Change, Delta, LowRank
 from rarebooth.errors import ArtifactError, BaseModelError, RareboothError
 
@@ -102,6 +103,24 @@ def test_a_subject_is_held_against_a_base(subject, tiny_base, tiny_folder):
     report = check(subject(ELSEWHERE), folder)
     assert (report.safe, report.facts["fits"]) == (True, False)
     assert "trained on the base 'sd15' (eeeeeeeeeeee)" in report.problems[0]
+
+
+@pytest.mark.parametrize(
+    ("word", "weights", "told"),
+    [
+        (numbers(1, 33), {}, r"word '(rare)' has shape (1, 33), and a prompt of the base"),
+        (numbers(1, 32), {"denoiser.absent": LowRank(numbers(4, 1), numbers(1, 5))}, "not have"),
+    ],
+)
+def test_a_subject_that_its_base_cannot_draw_does_not_fit(
+    tmp_path, tiny_base, tiny_folder, word, weights, told
+):
+    header = Header(tiny_base().identity, "two-stage", {}, 3, ("dog",), "a {}", 32, "400")
+    path = tmp_path / "subject.safetensors"
+    artifact.save(path, Delta(("(rare) dog",), {"(rare)": word}, weights), header)
+    report = check(path, str(tiny_folder()))
+    assert report.facts["fits"] is False
+    assert told in report.problems[0]
 
 
 def test_no_base_is_fetched_for_a_check(subject):
@@ -476,7 +495,7 @@ def test_pickles_in_a_model_folder_are_named(folder):
         ({"extra": [1, {}]}, "for 'extra'"),
         ({"_class_name": "StableDiffusionXLPipeline"}, "holds a StableDiffusionXLPipeline"),
         ({"_class_name": ["pipeline", "Mine"]}, "no class that"),
-        ({"_class_name": {}}, "holds what no index does"),
+        ({"_class_name": {}}, "holds a {}; rarebooth can train"),
     ],
 )
 def test_classes_that_no_base_has_are_named(folder, changed, problem):
@@ -645,8 +664,13 @@ def test_deep_nesting_raises_nothing(put, tmp_path):
         zipped(b"\0" * 50_000_000, "x", zipfile.ZIP_DEFLATED),
         raw({f"layer.{number}": entry(0, 0, (0,)) for number in range(20_000)}),
         raw({"a" * 900 + str(number): entry(0, 0, (0,)) for number in range(1000)}),
+        raw(b'{"a":[' + b"[]," * 5_000_000 + b"[]]}"),
+        raw(b'{"a":[' + b"0," * 7_000_000 + b"0]}"),
     ],
-    ids=["operations", "gzip bomb", "zip bomb", "many tensors", "long names"],
+    ids=[
+        *("operations", "gzip bomb", "zip bomb", "many tensors", "long names"),
+        *("many lists", "many numbers"),
+    ],
 )
 def test_what_is_made_to_take_long_does_not(put, content):
     path = put(content)
@@ -690,6 +714,13 @@ def test_a_terminal_obeys_nothing_that_stands_in_a_file(put, capsys):
     printed = capsys.readouterr().out
     assert "\x1b" not in printed
     assert "\\x1b[31mred\\u202e" in printed
+
+
+def test_a_terminal_obeys_nothing_that_an_error_or_notice_repeats(capsys):
+    say_error("a \x1b]0;title\x07 of\ntwo lines")
+    notice("\x1b[2J")
+    printed = capsys.readouterr().err
+    assert printed == "rarebooth: a \\x1b]0;title\\x07 of\ntwo lines\n\\x1b[2J\n"
 
 
 def test_other_files_than_subjects_are_checked_without_torch(tmp_path):

@@ -13,7 +13,7 @@ import torch
 from PIL import Image
 from PIL.PngImagePlugin import PngInfo
 
-from rarebooth import sample
+from rarebooth import class_images, sample, subject
 from rarebooth.base import Session
 from rarebooth.class_images import Cached, Drawing, Drawn, Folder, cache_folder
 from rarebooth.errors import (
@@ -459,3 +459,31 @@ def test_a_folder_without_a_usable_picture_is_refused(base, tmp_path):
     assert len(told) == 1
     with pytest.raises(PhotosError, match="no class images"):
         ask(Folder(folder=tmp_path / "1.png"), base, 1)
+
+
+def test_a_class_photo_that_cannot_be_used_counts_by_its_name(folder, monkeypatch):
+    before = class_images.folder_digest(folder)
+    (folder / "large.jpg").write_bytes(bytes(100))
+    (folder / "shut.jpg").write_bytes(bytes(1))
+    monkeypatch.setattr(subject, "LARGEST_BYTES", 90)
+    whole = Path.open
+
+    def opened(path, *given, **options):
+        if path.name == "shut.jpg":
+            raise PermissionError(13, "Permission denied", str(path))
+        return whole(path, *given, **options)
+
+    monkeypatch.setattr(Path, "open", opened)
+    found = class_images.folder_digest(folder)
+    assert found != before
+    (folder / "large.jpg").write_bytes(bytes(200))
+    assert class_images.folder_digest(folder) == found
+
+
+def test_a_folder_of_class_photos_that_cannot_be_read_is_refused(folder, monkeypatch):
+    def refuse(_):
+        raise PermissionError(13, "Permission denied")
+
+    monkeypatch.setattr(Path, "iterdir", refuse)
+    with pytest.raises(PhotosError, match="Permission denied"):
+        class_images.folder_digest(folder)

@@ -687,3 +687,23 @@ def test_demo_takes_a_new_folder_each_time(base, photos, place, monkeypatch, cap
 )
 def test_durations(seconds, text):
     assert console.duration(seconds) == text
+
+
+@pytest.mark.parametrize(
+    ("words", "helps"),
+    [
+        (["generate", "run", "{}"], {"--precision", "--device", "--count"}),
+        (["evaluate", "run"], {"--precision", "--device"}),
+        (["export", "run", "--to", "embedding"], set()),
+    ],
+)
+def test_advice_on_memory_names_what_the_verb_takes(words, helps, monkeypatch, capsys):
+    def greedy(*_, **__):
+        raise MemoryError
+
+    monkeypatch.setattr(f"rarebooth.api.{words[0]}", greedy)
+    assert run(words) == 4
+    message = capsys.readouterr().err
+    assert set(re.findall(r"--[a-z-]+", message)) == helps
+    assert "Close other programs" in message
+    assert "saved state" not in message

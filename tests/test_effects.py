@@ -77,6 +77,23 @@ def test_a_single_checkpoint_leaves_no_choice(flags, idles):
     assert said("dreambooth", flags) == ([one] if idles else [])
 
 
+@pytest.mark.parametrize(
+    ("method", "flags", "expected"),
+    [
+        ("two-stage", {"patience": 9, "probe_every": 50, "steps": 400}, ["--patience"]),
+        ("two-stage", {"patience": 9, "probe_every": 40, "steps": 401}, []),
+        ("dreambooth", {"split_batches": True, "batch": 1, "prior": False}, ["--split-batches"]),
+        ("dreambooth", {"split_batches": True, "batch": 1, "prior": True}, []),
+        ("two-stage", {"split_batches": True, "batch": 1, "token_batch": 2}, []),
+        ("custom-diffusion", {"noun": "dog, cat", "choose": "held-out"}, ["--choose"]),
+        ("custom-diffusion", {"noun": "dog, cat", "choose": "last"}, []),
+    ],
+)
+def test_settings_of_the_run_that_do_nothing_are_named(method, flags, expected):
+    sentences = said(method, {"checkpoint_every": 50, **flags})
+    assert [sentence.split(" has no effect here: ")[0] for sentence in sentences] == expected
+
+
 def test_it_is_said_once_before_work_starts(tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     (tmp_path / "photos").mkdir()

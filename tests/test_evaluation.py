@@ -1,17 +1,24 @@
 """Evaluation and report as jobs on disk, with a toy base and judges that see brightness."""
 
 import json
+import random
 
 import numpy as np
 import pytest
 from PIL import Image
+from PIL.PngImagePlugin import PngInfo
 
 from judging import JUDGES
 from rarebooth import evaluation, reporting
-from rarebooth.errors import SettingsError
+from rarebooth.errors import ArtifactError, RareboothError, SettingsError
 from rarebooth.evaluation import evaluate, read_photos, read_set
 from rarebooth.folder import RunFolder
 from rarebooth.protocols import Extent, Protocol
+from rarebooth.report import estimates
+from rarebooth.report.figures import FIGURES
+from rarebooth.scores import value
+from rarebooth.world.signature import MINIATURE_KEY
+from rarebooth.world.subjects import Individual
 from training_jobs import finish
 
 SMALL = Extent(diverse=1, simple=2, validation=1, others=4)
@@ -44,6 +51,34 @@ def test_every_checkpoint_of_the_last_stage_is_scored(run):
         assert about["validation"].keys() == {"likeness", "following", "harmonic"}
     assert found["recommended"] == "5"
     assert found["conventions"]["dino"] == "brightness, pixels"
+
+
+def test_every_figure_of_a_page_is_a_score_that_an_evaluation_writes(run):
+    found = evaluate(run, extent=SMALL)["checkpoints"]["5"]["scores"]
+    wanted = [figure for figure in FIGURES if not figure.miniature]
+    assert [each.label for each in wanted if value(found, each.metric, each.of) is None] == []
+
+
+def test_a_photo_that_a_probe_looked_at_is_none_that_was_learnt_from(
+    run, job, photos, tmp_path, monkeypatch
+):
+    for number in range(5 - len(list(photos.iterdir()))):
+        shade = np.full((64, 64, 3), 10 + number, np.uint8)
+        Image.fromarray(shade).save(photos / f"{number} more.png")
+    seen = []
+
+    def scored(evidence):
+        seen.append(
+            (len(evidence.photos), None if evidence.learnt is None else len(evidence.learnt))
+        )
+        return {}
+
+    for name, flags in (("all", {}), ("probed", {"probe_every": 2})):
+        finish(job(name, lr=0.3, **flags))
+        with monkeypatch.context() as patch:
+            patch.setattr(evaluation.scores, "score", scored)
+            evaluate(tmp_path / name, extent=SMALL, checkpoints=["2"])
+    assert seen == [(5, None), (5, 4)]
 
 
 def test_the_base_itself_has_not_drifted(run, toy):
@@ -116,3 +151,163 @@ def test_a_report_holds_the_pictures_that_were_scored(run, tmp_path):
     assert page.count("data:image/png") > 20
     assert "5 is recommended" in page
     assert str(tmp_path) not in page
+
+
+TRIES = 12
+"""All there are take half a minute: these are some of them."""
+
+WRONG = [None, 5, "x", [], {}, json.loads("[" * 40 + "]" * 40), 10**400, float("inf")]
+
+
+def changed(value):
+    """Every way to put something else in one place of a JSON value."""
+    yield from WRONG
+    if isinstance(value, dict | list):
+        for key in list(value) if isinstance(value, dict) else range(len(value)):
+            for other in changed(value[key]):
+                copy = value.copy()
+                copy[key] = other
+                yield copy
+
+
+def damaged(data):
+    """Files with one JSON value replaced, cut short, or with a byte flipped."""
+    dice = np.random.default_rng(0)
+    yield from (b"[" * 100_000, b"\xff", b"")
+    yield from (data[:at] for at in dice.integers(0, len(data), TRIES // 3))
+    for at in dice.integers(0, len(data), TRIES):
+        bits = int(dice.integers(1, 256))
+        yield data[:at] + bytes([data[at] ^ bits]) + data[at + 1 :]
+
+
+@pytest.fixture
+def slight(run, monkeypatch):
+    """An evaluated run, of which a report shows the numbers alone."""
+    extent = Extent(diverse=1, simple=1, validation=1, others=1)
+    evaluate(run, extent=extent, checkpoints=["2"])
+    monkeypatch.setattr(reporting, "_pictures", lambda *_: {})
+    monkeypatch.setattr(estimates, "RESAMPLES", 10)
+    return run
+
+
+@pytest.mark.parametrize("name", ["run.json", "scores.json", "steps.jsonl"])
+def test_whatever_stands_in_a_run_is_reported_or_refused(slight, tmp_path, name):
+    file, page = slight / name, tmp_path / "page.html"
+    data = file.read_bytes()
+    value = json.loads(data.splitlines()[0] if name == "steps.jsonl" else data)
+    cases = [json.dumps(other).encode() for other in changed(value)]
+    random.Random(0).shuffle(cases)
+    refused = 0
+    for bad in (*cases[: 3 * TRIES], *damaged(data)):
+        file.write_bytes(bad)
+        try:
+            reporting.make_report([slight], page)
+        except RareboothError as error:
+            refused += str(slight) in str(error)
+        RunFolder(slight).cut_steps(("token", "denoiser"), "token", 0)
+    assert refused > 5
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        ({"settings": {"method_settings": [1]}}, "settings.method_settings"),
+        ({"recommended": 5}, "recommended"),
+        ({"recommended": "../../x"}, "recommended"),
+        ({"choice": {}}, "choice.rule"),
+        ({"seconds": {"token": "x"}}, "seconds.token"),
+        ({"drawing": {"x": 1}}, "drawing.x"),
+    ],
+)
+def test_a_record_that_was_changed_is_refused_and_what_is_wrong_named(run, change, said):
+    content = json.loads((run / "run.json").read_text())
+    (run / "run.json").write_text(json.dumps({**content, **change}))
+    with pytest.raises(SettingsError, match=rf"run\.json cannot be read: '{said}' is wrong"):
+        evaluate(run)
+
+
+def test_a_damaged_line_is_refused_where_it_would_be_missed(run):
+    folder = RunFolder(run)
+    lines = folder.steps.read_bytes().splitlines(keepends=True)
+    stages = ("token", "denoiser")
+    folder.steps.write_bytes(b"".join([*lines[:4], b"\xff" + lines[4], *lines[5:]]))
+    with pytest.raises(SettingsError, match=r"Line 5 of .*steps\.jsonl cannot be read"):
+        folder.cut_steps(stages, "denoiser", 3)
+    folder.cut_steps(stages, "token", 4)
+    assert folder.steps.read_bytes() == b"".join(lines[:4])
+
+
+def test_a_report_reads_nothing_outside_its_runs(slight, tmp_path):
+    outside = tmp_path / "private"
+    content = json.loads((slight / "scores.json").read_text())
+    content["checkpoints"][str(outside)] = content["checkpoints"]["2"]
+    (slight / "scores.json").write_text(json.dumps(content))
+    with pytest.raises(SettingsError, match="checkpoints"):
+        reporting.make_report([slight], tmp_path / "page.html")
+    for name in (str(outside), "../2"):
+        with pytest.raises(ArtifactError, match="no checkpoint's name"):
+            RunFolder(slight).drawn(name, "diverse")
+
+
+def crop(path, extent=(8, 8), mark=None):
+    text = PngInfo()
+    if mark is not None:
+        text.add_itxt(MINIATURE_KEY, mark)
+    Image.new("L", extent).save(path, format="PNG", pnginfo=text)
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [
+        lambda file: file.write_bytes(b"\x89PNG\r\n"),
+        lambda file: crop(file, (9, 9)),
+        lambda file: crop(file, (8, 9)),
+        lambda file: crop(file, (5000, 5000)),
+    ],
+)
+def test_a_damaged_photo_of_a_run_is_named(tmp_path, damage):
+    (tmp_path / "photos").mkdir()
+    crop(tmp_path / "photos/1-01.png")
+    damage(tmp_path / "photos/1-02.png")
+    with pytest.raises(SettingsError, match=r"1-02\.png is no photo as the run kept it"):
+        read_photos(RunFolder(tmp_path))
+
+
+@pytest.mark.parametrize("mark", ["x", "teapot", "unicorn 5", "teapot 5 at 48.8584"])
+def test_a_mark_that_the_world_does_not_write_is_none(tmp_path, mark):
+    (tmp_path / "photos").mkdir()
+    crop(tmp_path / "photos/1-01.png", mark=mark)
+    assert read_photos(RunFolder(tmp_path))[1] is None
+    crop(tmp_path / "photos/1-01.png", mark="stuffed animal 5")
+    assert read_photos(RunFolder(tmp_path))[1] == Individual("stuffed animal", 5)
+
+
+@pytest.mark.parametrize("most", [None, 1000])
+def test_pictures_of_another_size_are_not_decoded(tmp_path, most, monkeypatch):
+    crop(tmp_path / "grid.png", (3000, 3000))
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", most)  # beyond it, Pillow refuses to open it
+    monkeypatch.setattr(Image.Image, "convert", lambda *_: pytest.fail("decoded"))
+    assert read_set(tmp_path / "grid.png", SMALL.choosing(), 8) is None
+
+
+def test_only_leftovers_of_our_own_are_swept(tmp_path):
+    folder = RunFolder(tmp_path)
+    ours = [
+        ".run.json.7.part", "checkpoints/2/.subject.safetensors.7.part",
+        "photos/.1-01.png.7.part", "evaluation/2/.simple.png.7.part",
+    ]  # fmt: skip
+    theirs = [
+        ".mine.part", ".mine.7.part", "checkpoints/2/.run.json.7.part", "photos/.x.part",
+        "state/.git/config", "state/precious/thesis.txt",
+    ]  # fmt: skip
+    states = ["state/.part-token-00000003-7/w", "state/.old-token-00000002/w"]
+    for name in (*ours, *theirs, *states, "state/token-00000003/w"):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).touch()
+    (tmp_path / ".export.77.part").mkdir()
+    (tmp_path / ".photos.png.77.part").mkdir()
+    folder.sweep()
+    assert {name for name in (*ours, *theirs, *states) if (tmp_path / name).exists()} == {*theirs}
+    assert (tmp_path / "state/token-00000003/w").exists()
+    folder.discard_state()
+    assert sorted(path.name for path in folder.state.iterdir()) == [".git", "precious"]

@@ -242,6 +242,24 @@ def test_words_that_diffusers_would_mix_up_are_refused(written, export):
         export(written(delta), "diffusers")
 
 
+@pytest.mark.parametrize("part", ["unet", "vae"])
+def test_numbers_that_are_not_finite_are_not_exported(
+    copied_folder, written, export, tmp_path, part
+):
+    path = copied_folder / part / "diffusion_pytorch_model.safetensors"
+    tensors = load_file(path)
+    name = sorted(tensors)[0]
+    tensors[name].view(-1)[0] = torch.inf
+    save_file(tensors, path, {"format": "pt"})
+    base = open_base(str(copied_folder), device="cpu")
+    file = written(Delta(("(rare) dog",), {"(rare)": vectors(1)}), base)
+    with pytest.raises(
+        ArtifactError, match=f"{part} would hold a number that is not finite in {name}"
+    ):
+        export(file, "diffusers", base=str(copied_folder))
+    assert not (tmp_path / "out").exists()
+
+
 def test_another_base_is_refused(written, export, tmp_path):
     other = build_folder(tmp_path / "other", seed=1)
     file = written(Delta(("(rare) dog",), {"(rare)": vectors(1)}))

@@ -13,6 +13,7 @@ import pytest
 from huggingface_hub import errors as hub_errors
 
 from rarebooth import hub
+from rarebooth.bases import open_base
 from rarebooth.errors import BaseModelError, ResourceError
 from tiny import build_folder
 
@@ -397,3 +398,64 @@ def test_an_index_that_points_elsewhere_is_refused(copied_folder):
     index.write_text(json.dumps({"weight_map": {"conv_in.bias": "../vae/x.safetensors"}}))
     with pytest.raises(BaseModelError, match="names no weight files beside it"):
         hub.weight_files(copied_folder, "unet")
+
+
+def test_an_index_that_names_pickles_is_refused(copied_folder):
+    path = copied_folder / "unet/diffusion_pytorch_model.safetensors"
+    path.rename(path.with_name("weights.bin"))
+    index = path.with_name(f"{path.name}.index.json")
+    index.write_text(json.dumps({"weight_map": {"conv_in.bias": "weights.bin"}}))
+    with pytest.raises(BaseModelError, match="each must be a safetensors file"):
+        hub.weight_files(copied_folder, "unet")
+
+
+@pytest.mark.parametrize(
+    ("variant", "index"),
+    [
+        ("", ".safetensors.index"),
+        (".fp16", ".safetensors.index.fp16"),
+        (".fp16", ".safetensors.fp16.index"),
+    ],
+)
+def test_no_index_stands_beside_a_whole_file(copied_folder, variant, index):
+    path = copied_folder / "unet/diffusion_pytorch_model.safetensors"
+    path.rename(path.with_name(f"diffusion_pytorch_model{variant}.safetensors"))
+    (path.parent / f"diffusion_pytorch_model{index}.json").write_text("{}")
+    with pytest.raises(BaseModelError, match="may name other weights"):
+        hub.weight_files(copied_folder, "unet")
+
+
+def test_an_index_of_another_precision_does_not_matter(copied_folder):
+    path = copied_folder / "unet/diffusion_pytorch_model.safetensors"
+    path.with_name(f"{path.name}.index.fp16.json").write_text("{}")
+    assert hub.weight_files(copied_folder, "unet") == [path]
+
+
+@pytest.mark.parametrize(
+    ("file", "content", "message"),
+    [
+        ("adapter_config.json", {}, "would change the base model's weights"),
+        ("config.json", {"transformers_weights": "other.safetensors"}, "'transformers_weights'"),
+        ("config.json", {"quantization_config": {}}, "'quantization_config'"),
+    ],
+)
+def test_weights_from_elsewhere_are_refused(copied_folder, file, content, message):
+    (copied_folder / "text_encoder" / file).write_text(json.dumps(content))
+    with pytest.raises(BaseModelError, match=message):
+        hub.require_complete(copied_folder)
+
+
+@pytest.mark.parametrize("name", ["model", "./model", "/model", "~/model", "owner/model", "sd21"])
+def test_a_file_names_no_folder_as_its_base(copied_folder, tmp_path, monkeypatch, name):
+    for place in ("owner/model", "sd21"):
+        shutil.copytree(copied_folder / "scheduler", tmp_path / place)
+    monkeypatch.chdir(tmp_path)
+    given = str(copied_folder) if name == "/model" else name
+    with pytest.raises(hub.UnknownBaseError, match="a folder is opened where the user gives it"):
+        open_base(given, from_file=True)
+
+
+def test_a_file_names_an_alias_or_a_repository(monkeypatch, tmp_path):
+    monkeypatch.chdir(tmp_path)
+    for name in ("embedded", "sd21", "owner/model"):
+        hub.require_named(name)

@@ -62,7 +62,7 @@ def run_view(name="teapot-1", seed=0, checkpoints=("50", "100", "150", "200", "2
                     "class": scored(0.1 + 0.02 * n, plain),
                     "unrelated": scored(0.05, unrelated),
                 },
-                "div": {"diverse.dino": scored(0.4 - 0.02 * n, diverse)},
+                "div": {"simple.dino": scored(0.4 - 0.02 * n, plain)},
                 "copying": {"diverse.above": scored(0.1, diverse), "real": {"value": 0.85}},
             },
         }
@@ -306,7 +306,8 @@ def test_bands_are_the_same_at_every_call_and_hold_the_mean():
     # The standard error of 25 values with a deviation of 0.1 is 0.02: about 1.96 of it each way.
     assert high - low == pytest.approx(2 * 1.96 * np.std(values) / 5, rel=0.1)
     assert band([0.4, None]) is None
-    assert band([0.4, 0.4]) == pytest.approx((0.4, 0.4))
+    assert band([0.4] * 4) is None, "too few to say anything of others"
+    assert band([0.4] * 5) == pytest.approx((0.4, 0.4))
 
 
 def test_smoothing_is_the_mean_of_neighbours():

@@ -228,3 +228,16 @@ def test_numbers_that_are_not_finite_are_no_picture(monkeypatch, bad):
     with pytest.raises(DivergedError, match=r"'a photo of dog'.*--precision fp32") as caught:
         draw(base, steps=2)
     assert caught.value.exit_code == 5
+
+
+@pytest.mark.parametrize("sampler", get_args(sample.Sampler))
+@pytest.mark.parametrize("steps", [0, 1001, 10**9])
+def test_more_steps_than_the_schedule_has_are_refused(sampler, steps):
+    with pytest.raises(SettingsError, match=r"schedule of 1000 timesteps.*--steps"):
+        draw(ToyBase(), sampler=sampler, steps=steps)
+
+
+def test_a_step_after_the_schedules_last_is_refused(tiny_base):
+    """This base's schedule begins at its second timestep: 1000 steps would end behind its last."""
+    with pytest.raises(SettingsError, match="1000 steps of ddim"):
+        draw(tiny_base(), steps=1000)

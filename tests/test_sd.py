@@ -81,6 +81,18 @@ def more_words(folder):
     path.write_text(json.dumps({**vocabulary, "zzz</w>": len(vocabulary)}), encoding="utf-8")
 
 
+def unet_says(**settings):
+    return lambda folder: change_json(folder / "unet/config.json", **settings)
+
+
+def text_says(**settings):
+    return lambda folder: change_json(folder / "text_encoder/config.json", **settings)
+
+
+def scheduler_says(**settings):
+    return lambda folder: change_json(folder / "scheduler/scheduler_config.json", **settings)
+
+
 def shard(folder):
     path = folder / "unet/diffusion_pytorch_model.safetensors"
     tensors = load_file(path)
@@ -456,6 +468,33 @@ def test_autoencoders_in_the_old_spelling_of_attention_are_read(tiny_folder, cop
         ),
         (lambda f: (f / "tokenizer/vocab.json").write_text("{"), "tokenizer.*cannot be loaded"),
         (more_words, "tokenizer knows .* tokens"),
+        (text_says(num_hidden_layers=1_000_000), "num_hidden_layers.*its weights allow for 0 to"),
+        (text_says(num_hidden_layers=900), "asks for 900 layers or more, and its files hold 36 t"),
+        (unet_says(layers_per_block=9, transformer_layers_per_block=9), "asks for 162 layers"),
+        (text_says(max_position_embeddings=10**9), "1000000000 for 'max_position_embeddings'"),
+        (unet_says(downsample_padding=-1), "says -1 for 'downsample_padding'"),
+        (unet_says(norm_num_groups=0), "The unet of the base model cannot be loaded"),
+        (unet_says(transformer_layers_per_block=[]), "The unet of the base model cannot be loade"),
+        (unet_says(sample_size=[[1]]), r"sample_size in unet/config.json .* is \[\[1\]\]; it must"),
+        (text_says(vocab_size="x"), "text_encoder of the base model cannot be loaded.*vocab_size"),
+        (
+            lambda f: change_json(f / "vae/config.json", scaling_factor="x"),
+            "scaling_factor 'x'; it must be a number above 0",
+        ),
+        (
+            lambda f: change_json(f / "tokenizer/tokenizer_config.json", model_max_length=0),
+            "model_max_length .* is 0; it must be a whole number from 3 to 77",
+        ),
+        (scheduler_says(num_train_timesteps=10**9), "num_train_timesteps .* from 1 to 100000"),
+        (scheduler_says(steps_offset=1.5), "steps_offset .* is 1.5"),
+        (scheduler_says(beta_start=-1), "scheduler_config.json .* cannot be used"),
+        (scheduler_says(trained_betas=[0.1]), "no noise schedule of 1000 timesteps"),
+        (scheduler_says(trained_betas=[2.0] * 1000), "betas must be numbers from 0 to 1"),
+        (
+            lambda f: change_json(f / "model_index.json", _class_name={}),
+            "holds a {}; rarebooth can train",
+        ),
+        (lambda f: (f / "unet/config.json").write_text("[" * 99999), "cannot be read"),
     ],
 )
 def test_a_bad_folder_is_refused_in_one_clear_sentence(copied_folder, broken, message):

@@ -143,6 +143,15 @@ def test_a_cadence_is_refused_if_it_would_never_come_and_was_asked_for(key):
             decide({key: none})
 
 
+def test_states_that_would_only_be_due_at_the_end_are_refused():
+    given = {"save_state_every": 10, "steps": 10}
+    for method, flags in {"dreambooth": {}, "two-stage": {"token_steps": 9}}.items():
+        with pytest.raises(SettingsError, match=r"ends with step 10.*at most 9"):
+            resolve(find(method), {**NEEDED, **given, **flags}, {}, {}, preset())
+    longer = {**NEEDED, **given, "token_steps": 10}
+    assert resolve(find("two-stage"), longer, {}, {}, preset()).train.save_state_every == 10
+
+
 def test_a_resolution_is_a_number_of_pixels():
     assert decide({"resolution": 64}).train.resolution == 64
     with pytest.raises(SettingsError, match="resolution is 0"):

@@ -199,7 +199,8 @@ def test_files_reach_the_disk_before_they_get_their_name(tmp_path):
         for place, (name, paths) in enumerate(recorded.log)
         if name == "replace" and paths[-1].endswith("/token-00000010")
     )
-    assert names[:renamed].count("fsync") == 4  # the weights, two slots and the manifest
+    # The folder above, the weights, two slots and the manifest, and the folder that they are in.
+    assert names[:renamed].count("fsync") == 6
     assert names.index("write_text") > names.index("fsync")
     assert names[renamed + 1] == "fsync"  # the folder that holds the name
     assert "rmdir" not in names  # the state before stays

@@ -82,7 +82,7 @@ def test_numbers_stand_for_subjects_in_their_order():
     assert fill("{1}", "{2}", "<b> cat") == "{2}"
 
 
-@pytest.mark.parametrize("place", ["{0}", "{3}", "{10}"])
+@pytest.mark.parametrize("place", ["{0}", "{3}", "{10}", "{" + "1" * 5000 + "}"])
 def test_a_number_that_no_subject_has_is_refused(place):
     with pytest.raises(SettingsError, match=r"\{1\} is '<a> dog', \{2\} is '<b> cat'"):
         fill(f"a photo of {place}", "<a> dog", "<b> cat")

@@ -7,10 +7,11 @@ function of its inputs: no date, duration, path or package version.
 """
 
 import json
+import math
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Annotated, Any, TypeVar
 
 import pydantic
 import torch
@@ -39,6 +40,9 @@ _TYPES = {
 }
 _DIMENSIONS = {"token": 2, "scale": 0, "up": 2, "down": 2, "magnitude": 1, "steer": 2}
 
+LARGEST_SIDE = 16_384
+"""Pixels; far above what any model of the families here can draw."""
+
 T = TypeVar("T")
 
 
@@ -53,10 +57,10 @@ class Header:
     base: Identity
     method: str
     settings: Mapping[str, Any]
-    seed: int
+    seed: Annotated[int, pydantic.Field(ge=-(2**64), le=2**64)]
     nouns: tuple[str, ...]
     prompt: str
-    size: int
+    size: Annotated[int, pydantic.Field(ge=1, le=LARGEST_SIDE)]
     checkpoint: str
 
 
@@ -203,7 +207,16 @@ def _parse_delta(path: Path, words: _Words, tensors: Mapping[str, Tensor]) -> De
                 "part of a subject. Take another checkpoint of the run or train it again."
             )
         if not bool(torch.isfinite(value).all()):
-            raise ArtifactError(f"{path.name} holds a number that is not finite in {name!r}.")
+            raise ArtifactError(
+                f"{path.name} holds a number that is not finite in {name!r}. Take another "
+                "checkpoint of the run or train it again."
+            )
+        if kind == "change" and value.numel() and float(value.abs().max()) > 1:
+            raise ArtifactError(
+                f"{path.name} holds {float(value.abs().max()):g} in the change of {name!r}, and a "
+                "change is from -1 to 1 times its scale. Take another checkpoint of the run or "
+                "train it again."
+            )
         found[kind][name] = value
     for one, other, text in (
         ("change", "scale", "a change without its scale, or a scale alone"),
@@ -232,6 +245,14 @@ def _parse_delta(path: Path, words: _Words, tensors: Mapping[str, Tensor]) -> De
 
 
 def _parse_steer(path: Path, words: _Words, vectors: Mapping[str, Tensor]) -> Steer | None:
+    if words.steer is not None and not all(
+        math.isfinite(words.steer.amount) and bool(torch.isfinite(each * words.steer.amount).all())
+        for each in vectors.values()
+    ):
+        raise ArtifactError(
+            f"{path.name} steers by {words.steer.amount:g}, with which its numbers are not finite. "
+            "Take another checkpoint of the run or train it again."
+        )
     match words.steer, dict(vectors):
         case None, {**none} if not none:
             return None

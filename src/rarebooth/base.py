@@ -17,7 +17,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from rarebooth.delta import Change, Delta, LowRank, Steer
+from rarebooth.delta import Blend, Change, Delta, LowRank, Steer, Tail
 from rarebooth.errors import ArtifactError, SettingsError
 from rarebooth.process import Process
 
@@ -241,9 +241,11 @@ class Session(AbstractContextManager["Session"]):
     def wear(self, delta: Delta) -> None:
         """Put a learnt subject on, in place of anything worn or tuned before.
 
-        Raises ArtifactError if it names weights or shapes that this base does not have.
+        Raises ArtifactError if it names weights, or holds shapes or widths, that this base does not
+        have, or if a changed weight would not be finite.
         """
         self._restore()
+        self._require_width(delta)
         self.tokens = {token: vector.to(self.base.device) for token, vector in delta.tokens.items()}
         self._steer = delta.steer
         for token in self.tokens:
@@ -251,9 +253,15 @@ class Session(AbstractContextManager["Session"]):
         for name, change in delta.weights.items():
             part, _, parameter = name.partition(".")
             weight = self._weight(part, parameter, change)
+            changed = change.applied(self.base.original(part)(parameter))
+            if not bool(torch.isfinite(changed).all()):
+                raise ArtifactError(
+                    f"With the subject's change, {name} would hold a number that is not finite. "
+                    "Take another checkpoint of the run or train it again."
+                )
             self._touched.add(part)
             with torch.no_grad():
-                weight.copy_(change.applied(self.base.original(part)(parameter)))
+                weight.copy_(changed)
 
     def condition(self, prompts: Sequence[str]) -> Tensor:
         """Encode prompts [B, L, D] with what this session has added: words, or a steering."""
@@ -268,6 +276,28 @@ class Session(AbstractContextManager["Session"]):
         return torch.stack(
             [steer.steer(row) if mark else row for row, mark in zip(encoded, marked, strict=True)]
         )
+
+    def _require_width(self, delta: Delta) -> None:
+        """Raise ArtifactError unless words and steering have the width of this base's prompts."""
+        if not delta.tokens and delta.steer is None:
+            return
+        with torch.no_grad():
+            length, width = self.base.condition([""], {}).shape[1:]
+        learnt = [(f"word {token!r}", vectors, True) for token, vectors in delta.tokens.items()]
+        match delta.steer:
+            case Tail(vectors=vectors):
+                learnt.append(("steering", vectors, len(vectors) <= length))
+            case Blend(embedding=vectors):
+                learnt.append(("steering", vectors, len(vectors) == length))
+            case None:
+                pass
+        for name, vectors, fits in learnt:
+            if not fits or not len(vectors) or vectors.shape[1:] != (width,):
+                raise ArtifactError(
+                    f"The subject's {name} has shape {tuple(vectors.shape)}, and a prompt of the "
+                    f"base {self.base.identity.name!r} is {length} vectors of {width} numbers. Use "
+                    "the base it was trained on."
+                )
 
     def _weight(self, part: str, parameter: str, change: Change | LowRank) -> nn.Parameter:
         try:

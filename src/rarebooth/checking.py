@@ -15,7 +15,7 @@ from rarebooth.errors import ArtifactError, BaseModelError
 from rarebooth.formats import UNKNOWN, Report, names, pickles, pipeline, tensors
 
 if TYPE_CHECKING:
-    from rarebooth.base import Identity
+    from rarebooth.base import Base
 
 __all__ = ["Report", "check"]
 
@@ -28,7 +28,7 @@ MOST_FILES = 10_000
 PICKLE = "holds a pickle, which can run code; rarebooth never opens one"
 AGAIN = "Get it again from where it came."
 
-Tell = Callable[[], "Identity"]
+Borrow = Callable[[], "Base"]
 
 
 def check(path: Path, base: str | None = None) -> Report:
@@ -41,7 +41,7 @@ def check(path: Path, base: str | None = None) -> Report:
         ArtifactError: nothing is there, or nothing that can be read.
         BaseModelError: the base is unknown, incomplete, or not on this machine.
     """
-    tell = None if base is None else cache(lambda: _identity(base))
+    borrow = None if base is None else cache(lambda: _opened(base))
     try:
         mode = path.stat().st_mode
     except (OSError, ValueError) as error:
@@ -49,7 +49,7 @@ def check(path: Path, base: str | None = None) -> Report:
     if not (stat.S_ISREG(mode) or stat.S_ISDIR(mode)):
         raise ArtifactError(f"{path} is neither a file nor a folder. Name one of these.")
     try:
-        report = _folder(path, tell) if stat.S_ISDIR(mode) else _file(path, tell)
+        report = _folder(path, borrow) if stat.S_ISDIR(mode) else _file(path, borrow)
     except OSError as error:
         raise _unreadable(path, error) from error
     if base is None or "fits" in report.facts or not report.safe:
@@ -58,7 +58,7 @@ def check(path: Path, base: str | None = None) -> Report:
     return replace(report, problems=(*report.problems, unasked))
 
 
-def _file(path: Path, tell: Tell | None) -> Report:
+def _file(path: Path, borrow: Borrow | None) -> Report:
     size = path.stat().st_size
     with path.open("rb") as file:
         head = file.read(pickles.HEAD)
@@ -67,7 +67,7 @@ def _file(path: Path, tell: Tell | None) -> Report:
             # One file can be both: the length may read as operations that skip what follows.
             if pickles.is_program(head):
                 return _refused("pickle", size, f"It {PICKLE}. Its safetensors header is a cover.")
-            return _safetensors(path, file, size, tell)
+            return _safetensors(path, file, size, borrow)
     match pickles.find(path, head):
         case "pickle":
             return _refused("pickle", size, f"It {PICKLE}. Ask for it as safetensors.")
@@ -87,7 +87,7 @@ def _refused(kind: str, size: int, problem: str) -> Report:
     return Report(kind, safe=False, facts={"size": size}, problems=(problem,))
 
 
-def _safetensors(path: Path, file: BinaryIO, size: int, tell: Tell | None) -> Report:
+def _safetensors(path: Path, file: BinaryIO, size: int, borrow: Borrow | None) -> Report:
     try:
         layout = tensors.read_layout(file, size)
         spoilt = list(tensors.not_finite(file, layout))
@@ -97,7 +97,7 @@ def _safetensors(path: Path, file: BinaryIO, size: int, tell: Tell | None) -> Re
     if SUBJECT_HEADER in layout.metadata:
         from rarebooth.formats import subject  # noqa: PLC0415  brings torch
 
-        found = subject.read(path, layout, tell)
+        found = subject.read(path, layout, borrow)
         found = replace(found, problems=(*found.problems, *names.paths_in(layout)))
     else:
         found = names.recognise(layout)
@@ -109,7 +109,7 @@ def _safetensors(path: Path, file: BinaryIO, size: int, tell: Tell | None) -> Re
     return Report(found.kind, False, facts, (*found.problems, problem))
 
 
-def _folder(folder: Path, tell: Tell | None) -> Report:
+def _folder(folder: Path, borrow: Borrow | None) -> Report:
     """A folder is as safe as what is in it; files that are no weights and no code do not count."""
     is_pipeline = (folder / pipeline.INDEX).is_file()
     facts, problems = pipeline.examine(folder) if is_pipeline else ({}, [])
@@ -123,7 +123,7 @@ def _folder(folder: Path, tell: Tell | None) -> Report:
         raise ArtifactError(f"{folder} holds more than {MOST_FILES} files; name one within it.")
     for path in every:
         name = path.relative_to(folder).as_posix()
-        report = _file(path, tell)
+        report = _file(path, borrow)
         size += report.facts["size"]
         with path.open("rb") as file:
             code = pipeline.brings_code(path, file.read(pickles.MEMBER_HEAD))
@@ -156,11 +156,11 @@ def _files(folder: Path) -> Iterator[Path]:
         yield from (path for name in sorted(found) if (path := Path(place, name)).is_file())
 
 
-def _identity(base: str) -> "Identity":
+def _opened(base: str) -> "Base":
     missing = hub.pending(base)
     if missing is not None:
         raise BaseModelError(
             f"Whether a subject fits the base {base!r} cannot be told: {missing}. A check "
             "downloads nothing; leave --base out, or name a folder."
         )
-    return open_base(base, device="cpu", precision="fp32").identity
+    return open_base(base, device="cpu", precision="fp32")

@@ -229,14 +229,30 @@ class Folder(Source):
 def folder_digest(folder: Path) -> str:
     """SHA-256, in hex, of the files in a folder of class photos.
 
+    One that cannot be read, or is larger than any photo, is left out of training, and counts by its
+    name alone.
+
     Raises:
-        PhotosError: no such folder.
+        PhotosError: no such folder, or none that can be read.
     """
     if not folder.is_dir():
         raise PhotosError(f"there is no folder of class photos {str(folder)!r}; check the path")
-    files = sorted(file for file in folder.iterdir() if file.is_file())
-    lines = [f"{file.name} {hashlib.sha256(file.read_bytes()).hexdigest()}" for file in files]
+    try:
+        files = sorted(file for file in folder.iterdir() if file.is_file())
+    except OSError as error:
+        raise PhotosError(
+            f"the folder of class photos {str(folder)!r} cannot be read ({error.strerror}); check "
+            "its permissions"
+        ) from error
+    lines = [f"{file.name} {_file_digest(file)}" for file in files]
     return hashlib.sha256("\n".join(lines).encode()).hexdigest()
+
+
+def _file_digest(file: Path) -> str:
+    try:
+        return hashlib.sha256(bytes_of(file)).hexdigest()
+    except UnusablePhotoError:
+        return "left out"
 
 
 def cache_folder(environment: Mapping[str, str]) -> Path:

@@ -51,7 +51,12 @@ def generate(
     name = base or learnt.header.base.name
     draw = _draw_settings(name, drawing or {})
     opened = open_base(
-        name, device=device, precision=precision, resolution=learnt.header.size, notice=notice
+        name,
+        device=device,
+        precision=precision,
+        resolution=learnt.header.size,
+        from_file=base is None,
+        notice=notice,
     )
     artifact.require_base(learnt, opened.identity)
     for prompt in filled:

@@ -5,6 +5,7 @@ from dataclasses import fields
 from typing import Any
 
 from rarebooth.catalogue import shown
+from rarebooth.method import Method
 from rarebooth.settings import Resolved
 
 GIVEN = frozenset({"flag", "environment", "file"})
@@ -17,7 +18,7 @@ def idle(resolved: Resolved) -> list[str]:
 
 
 def _idle(resolved: Resolved) -> Iterator[str]:
-    method, train = resolved.method, resolved.train
+    method = resolved.method
     usual = {item.name: item.default for item in fields(method)}
     for item in fields(method):
         if resolved.origin.get(item.name) not in GIVEN:
@@ -30,10 +31,31 @@ def _idle(resolved: Resolved) -> Iterator[str]:
         if unmet:
             flag = f"--{item.name.replace('_', '-')}"
             yield f"{flag} has no effect here: it counts only where {' and '.join(unmet)}."
+    yield from (f"--{name} has no effect here: {why}." for name, why in _run_idle(resolved))
+
+
+def _run_idle(resolved: Resolved) -> Iterator[tuple[str, str]]:
+    """The settings of the run itself that do nothing, as flags without their dashes, and why."""
+    method, train = resolved.method, resolved.train
     steps = method.lengths()[method.stages[-1]]
-    alone = steps is not None and steps <= train.checkpoint_every
-    if alone and resolved.origin.get("choose") in GIVEN:
-        yield "--choose has no effect here: the run leaves one checkpoint to choose from."
+    if resolved.origin.get("choose") in GIVEN:
+        if steps is not None and steps <= train.checkpoint_every:
+            yield "choose", "the run leaves one checkpoint to choose from"
+        elif "," in train.noun and train.choose != "last":
+            yield "choose", "of several subjects, it is always the last checkpoint"
+    if resolved.origin.get("patience") in GIVEN and train.patience and steps is not None:
+        probes = (steps - 1) // train.probe_every
+        if probes <= train.patience:
+            yield "patience", f"only {probes} probes come before the end of the run"
+    largest = max((getattr(method, name) for name in _batches(method)), default=1)
+    alone = largest == 1 and not method.prior_images
+    if resolved.origin.get("split_batches") in GIVEN and train.split_batches and alone:
+        yield "split-batches", "a batch of 1 cannot be split"
+
+
+def _batches(method: Method) -> Iterator[str]:
+    names = ("batch", *(f"{stage}_batch" for stage in method.stages))
+    return (name for name in names if hasattr(method, name))
 
 
 def _unmet(name: str, wanted: Any, found: Any, usual: Any) -> str:  # noqa: ANN401

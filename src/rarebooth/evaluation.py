@@ -1,6 +1,5 @@
 """Evaluation as a job on disk: a finished run in, ``scores.json`` and the scored pictures out."""
 
-import json
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
@@ -21,15 +20,20 @@ from rarebooth.evidence import draw_set
 from rarebooth.folder import STAGE_NAMES, RunFolder
 from rarebooth.metric import Evidence, Judges, PictureSet
 from rarebooth.metrics.encoders.judges import open_judges
-from rarebooth.photos import Pixels
+from rarebooth.photos import Pixels, mark_in
 from rarebooth.pictures import drawing_text, save_png
+from rarebooth.probe import learnt_from
 from rarebooth.protocols import Extent, Protocol
 from rarebooth.report.view import BASE
+from rarebooth.run_files import read_scores
 from rarebooth.settings import DrawSettings, preset_for
 from rarebooth.world.subjects import Individual, marked
 
 CHOOSING: Final = "validation"
 """The name of the pictures that choose a checkpoint."""
+
+LARGEST_SIDE: Final = 4096
+"""Pixels a side of a photo as a network saw it: four times what a usual base draws."""
 
 
 @dataclass
@@ -59,6 +63,8 @@ class Evaluator:
         """Score these checkpoints; ``progress`` is told which is next, and of how many."""
         with Session(self.base) as session:
             beside = self.extent.beside(self.noun)
+            probed = self.record.get("settings", {}).get("probe_every")
+            learnt = learnt_from(self.photos) if probed else None
             progress(BASE, 0, len(names) + 1)
             untouched = self._sets(session, BASE, beside, self.noun, self.base.identity.digest)
             # The subject's prompts with the plain noun: what the base makes of them.
@@ -76,7 +82,14 @@ class Evaluator:
                 began = time.monotonic()
                 quality = choose.quality(validation, self.photos, self.noun, self.judges)
                 evidence = Evidence(
-                    self.noun, self.photos, drawn, others, untouched, self.judges, self.individual
+                    self.noun,
+                    self.photos,
+                    drawn,
+                    others,
+                    untouched,
+                    self.judges,
+                    self.individual,
+                    learnt,
                 )
                 found[name] = {
                     "subject": digest,
@@ -175,7 +188,8 @@ def evaluate(
     default all of the last stage. ``base``: where the base lies, if it was a folder in training.
 
     Raises:
-        SettingsError: no finished run with photos of one subject, or no judges to be had.
+        SettingsError: no finished run with photos of one subject, one that is damaged, or no judges
+            to be had.
         ArtifactError: a checkpoint that is not there.
     """
     folder = RunFolder(run)
@@ -190,7 +204,12 @@ def evaluate(
     photos, individual = read_photos(folder)
     name = base or header.base.name
     opened = open_base(
-        name, device=device, precision=precision, resolution=header.size, notice=notice
+        name,
+        device=device,
+        precision=precision,
+        resolution=header.size,
+        from_file=base is None,
+        notice=notice,
     )
     evaluator = Evaluator(
         folder=folder,
@@ -213,15 +232,16 @@ def read_set(
     path: Path, protocol: Protocol, size: int, key: str | None = None
 ) -> PictureSet | None:
     """The pictures of a protocol that ``evaluate`` kept, or None: absent, damaged, or others."""
+    rows, columns = len(protocol.templates), protocol.count
     try:
         with Image.open(path, formats=["PNG"]) as image:
+            # Before a pixel is decoded: a small file can unfold to gigabytes.
+            if image.size != (columns * size, rows * size):
+                return None
             if key is not None and image.info.get("rarebooth:key") != key:
                 return None
             grid = np.asarray(image.convert("RGB"))
-    except (OSError, ValueError, SyntaxError):
-        return None
-    rows, columns = len(protocol.templates), protocol.count
-    if grid.shape != (rows * size, columns * size, 3):
+    except Exception:  # decoders raise whatever a damaged file leads them to
         return None
     images = grid.reshape(rows, size, columns, size, 3).swapaxes(1, 2)
     return PictureSet(protocol.templates, images)
@@ -231,7 +251,7 @@ def read_photos(folder: RunFolder) -> tuple[Pixels, Individual | None]:
     """The photos of a run as its network saw them, and who they show, if it is a miniature.
 
     Raises:
-        SettingsError: none were kept.
+        SettingsError: none were kept, or one is damaged.
     """
     files = folder.crops(1)
     if not files:
@@ -242,11 +262,32 @@ def read_photos(folder: RunFolder) -> tuple[Pixels, Individual | None]:
     pictures: list[Pixels] = []
     marks: set[str | None] = set()
     for file in files:
-        with Image.open(file, formats=["PNG"]) as image:
-            marks.add(image.info.get("rarebooth:world"))
-            pictures.append(np.asarray(image.convert("RGB")))
+        pixels, mark = _crop(file)
+        if pictures and pixels.shape != pictures[0].shape:
+            raise _damaged(file, f"it is {len(pixels)} pixels a side, the first {len(pictures[0])}")
+        marks.add(mark)
+        pictures.append(pixels)
     mark = marks.pop()
     return np.stack(pictures), None if mark is None or marks else marked(mark)
+
+
+def _crop(file: Path) -> tuple[Pixels, str | None]:
+    """The pixels of a kept photo, and its mark."""
+    try:
+        with Image.open(file, formats=["PNG"]) as image:
+            width, height = image.size
+            if width == height <= LARGEST_SIDE:
+                return np.asarray(image.convert("RGB")), mark_in(image.info)
+    except Exception as error:  # decoders raise whatever a damaged file leads them to
+        raise _damaged(file, " ".join(str(error).split())[:120]) from error
+    raise _damaged(file, f"it is {width} x {height} pixels, not a square of up to {LARGEST_SIDE}")
+
+
+def _damaged(file: Path, what: str) -> SettingsError:
+    return SettingsError(
+        f"{file} is no photo as the run kept it: {what}. Put an intact copy there, or train once "
+        "more, with another --out."
+    )
 
 
 def _grid(pictures: PictureSet) -> Pixels:
@@ -280,11 +321,11 @@ def _names(folder: RunFolder, asked: Sequence[str] | None) -> list[str]:
 def _earlier(folder: RunFolder, now: Mapping[str, Any]) -> dict[str, Any]:
     """Scores that are there of other checkpoints, if they were made in the same way."""
     try:
-        before: dict[str, Any] = json.loads(folder.scores.read_text("utf-8"))
-        same = all(before[key] == now[key] for key in ("base", "drawing", "extent", "conventions"))
-        return before["checkpoints"] if same else {}
-    except (OSError, ValueError, KeyError, TypeError):
+        before = read_scores(folder.scores)
+    except (OSError, SettingsError):
         return {}
+    parts = ("base", "drawing", "extent", "conventions")
+    return before["checkpoints"] if all(before.get(key) == now[key] for key in parts) else {}
 
 
 def _recommended(

@@ -63,7 +63,12 @@ def export(
     def borrow() -> tuple[Base, Path]:
         name = base or learnt.header.base.name
         opened = open_base(
-            name, device="cpu", precision="fp32", resolution=learnt.header.size, notice=notice
+            name,
+            device="cpu",
+            precision="fp32",
+            resolution=learnt.header.size,
+            from_file=base is None,
+            notice=notice,
         )
         artifact.require_base(learnt, opened.identity)
         return opened, hub.find(name).folder

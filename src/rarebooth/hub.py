@@ -72,6 +72,12 @@ BUSY = frozenset({408, 429, 500, 502, 503, 504})
 NETWORK_LIBRARIES = frozenset({"httpx", "httpx2", "httpcore", "requests", "urllib3"})
 """What huggingface_hub has talked through, in one version or another."""
 
+ADAPTER = "adapter_config.json"
+"""What transformers reads an adapter of PEFT by, beside the weights, and puts it on them."""
+
+ELSEWHERE = frozenset({"transformers_weights", "quantization_config"})
+"""Settings by which transformers and diffusers read other files, or other numbers, of a part."""
+
 LONGEST_NAME = 200
 """Bytes that the name of a file of weights may have."""
 
@@ -132,6 +138,20 @@ def find(name: str, *, notice: Callable[[str], None] = lambda _: None) -> Found:
     if folder is not None:
         return Found(name_of(name), folder)
     return _from_hub(name, _repositories(name), notice)
+
+
+def require_named(name: str) -> None:
+    """Raise BaseModelError where a base that a file names is a folder, or nothing.
+
+    Whoever made the file chose the name, and must not choose which folder here is opened.
+    """
+    known = name in ALIASES or _HUB_ID.fullmatch(name) is not None
+    if name != EMBEDDED and (not known or _folder(name) is not None):
+        raise UnknownBaseError(
+            f"The subject file names the base {name!r:.80}, and a file may name only "
+            f"{', '.join((EMBEDDED, *ALIASES))} or a Hub id; a folder is opened where the user "
+            "gives it as the base."
+        )
 
 
 def pending(name: str) -> str | None:
@@ -203,7 +223,7 @@ def read_json(path: Path) -> dict[str, Any]:
         content = json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
         raise BaseModelError(_missing(path)) from None
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise BaseModelError(
             f"{_short(path)} of the base model cannot be read ({error}); fetch the model again."
         ) from error
@@ -215,28 +235,31 @@ def read_json(path: Path) -> dict[str, Any]:
 def pipeline_kind(folder: Path, supported: Collection[str]) -> str:
     """Which diffusers pipeline a folder holds; BaseModelError if it is not a supported one."""
     kind = read_json(folder / "model_index.json").get("_class_name")
-    if kind not in supported:
+    if not isinstance(kind, str) or kind not in supported:
         raise BaseModelError(
-            f"{folder.resolve().name!r} holds a {kind}; rarebooth can train "
+            f"{folder.resolve().name!r} holds a {kind!s:.80}; rarebooth can train "
             f"{', '.join(sorted(supported))}. Pick another base with --base."
         )
-    return str(kind)
+    return kind
 
 
 def weight_files(folder: Path, part: str) -> list[Path]:
     """The safetensors files of one part: the plain ones if all are there, else the fp16 ones.
 
-    Raises BaseModelError that names what is missing.
+    They are all that diffusers and transformers then read. Raises BaseModelError that names what is
+    missing, or what would make these libraries read other files.
     """
     stem = folder / part / WEIGHTS[part]
+    _require_unadapted(folder / part)
     lacking: list[Path] = []
     for variant in ("", ".fp16"):
         single = stem.with_name(f"{stem.name}{variant}.safetensors")
         if single.is_file():
+            _require_alone(single, variant)
             return [single]
         index = stem.with_name(f"{stem.name}.safetensors.index{variant}.json")
         if index.is_file():
-            shards = _shards(index)
+            shards = _shards(index, variant)
             absent = [shard for shard in shards if not shard.is_file()]
             if shards and not absent:
                 return shards
@@ -244,13 +267,55 @@ def weight_files(folder: Path, part: str) -> list[Path]:
     raise BaseModelError(_missing(lacking[0] if lacking else stem.with_suffix(".safetensors")))
 
 
-def _shards(index: Path) -> list[Path]:
+def _shards(index: Path, variant: str) -> list[Path]:
     names = read_json(index).get("weight_map")
-    if not isinstance(names, dict) or any(
-        Path(str(name)).name != name or len(name.encode()) > LONGEST_NAME for name in names.values()
+    if not isinstance(names, dict) or not all(
+        isinstance(name, str) and _is_shard(name, variant) for name in names.values()
     ):
-        raise BaseModelError(f"{_short(index)} of the base model names no weight files beside it.")
+        raise BaseModelError(
+            f"{_short(index)} of the base model names no weight files beside it: each must be a "
+            f"safetensors file{' with .fp16 in its name' if variant else ''}. Fetch the model "
+            "again, or pick another with --base."
+        )
     return [index.with_name(name) for name in sorted(set(names.values()))]
+
+
+def _is_shard(name: str, variant: str) -> bool:
+    return (
+        name.isprintable()
+        and Path(name).name == name
+        and len(name.encode()) <= LONGEST_NAME
+        and name.endswith(".safetensors")
+        and (".fp16" in name) == bool(variant)
+    )
+
+
+def _require_alone(single: Path, variant: str) -> None:
+    """Raise BaseModelError where diffusers would rather read what an index beside a file names."""
+    for name in (path.name for path in _listing(single.parent)):
+        # The index of a variant has one of several spellings (diffusers' model_loading_utils.py).
+        of_variant = bool(variant) and variant in name and ".index." in name
+        if of_variant or name == f"{single.name}.index.json":
+            raise BaseModelError(
+                f"The base model holds {_short(single)} and {name}, which may name other weights. "
+                "Remove the one that is not the model's, or fetch the model again."
+            )
+
+
+def _require_unadapted(part: Path) -> None:
+    """Raise BaseModelError where a part says that its weights are others than its own files'."""
+    if (part / ADAPTER).exists():
+        raise BaseModelError(
+            f"{_short(part / ADAPTER)} would change the base model's weights as they are read. "
+            "Remove it, or pick another base with --base."
+        )
+    config = part / "config.json"
+    said = sorted(ELSEWHERE & read_json(config).keys()) if config.is_file() else []
+    if said:
+        raise BaseModelError(
+            f"{_short(config)} of the base model says {said[0]!r}, so its weights would not be "
+            "those in its files. Pick another base with --base."
+        )
 
 
 def tokenizer_files(folder: Path) -> list[Path]:

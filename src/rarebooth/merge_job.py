@@ -43,7 +43,13 @@ def merge(
         _require_mergeable(path, each, learnt[0])
     headers = [each.header for each in learnt]
     first = headers[0]
-    opened = open_base(base or first.base.name, device=device, resolution=first.size, notice=notice)
+    opened = open_base(
+        base or first.base.name,
+        device=device,
+        resolution=first.size,
+        from_file=base is None,
+        notice=notice,
+    )
     artifact.require_base(learnt[0], opened.identity)
     merged = merging.merge(opened, [each.delta for each in learnt], merging.captions())
     header = Header(

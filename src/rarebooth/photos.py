@@ -11,7 +11,9 @@ import importlib.util
 import io
 import re
 import warnings
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,6 +21,7 @@ from PIL import Image, ImageCms, UnidentifiedImageError
 
 from rarebooth.errors import PhotosError
 from rarebooth.world.signature import MINIATURE_KEY
+from rarebooth.world.toys import TOYS
 
 Pixels = NDArray[np.uint8]
 
@@ -33,6 +36,9 @@ SHORTEST_SIDE = 64
 
 LONGEST_ASPECT = 2.5
 """Longer side over shorter side, beyond which a square would keep under 40 % of the picture."""
+
+_MARK = re.compile(rf"({'|'.join(TOYS)}) [0-9]{{1,12}}")
+"""What the miniature world says of an individual; any file can say more under the same key."""
 
 _ORIENTATION = 0x0112
 _UPRIGHT = {  # Exif 2.32, table 6, tag 274: how to turn the stored picture so that it stands up
@@ -237,6 +243,12 @@ def world_mark(path: Path) -> str | None:
     """What a PNG that the miniature world rendered says it shows, "teapot 2008001"; else None."""
     try:
         with Image.open(path, formats=["PNG"]) as image:
-            return image.info.get(MINIATURE_KEY)
+            return mark_in(image.info)
     except (OSError, ValueError, SyntaxError, Image.DecompressionBombError):
         return None
+
+
+def mark_in(info: Mapping[Any, object]) -> str | None:
+    """The same, of what Pillow has read of a PNG beside its pixels."""
+    mark = info.get(MINIATURE_KEY)
+    return str(mark) if isinstance(mark, str) and _MARK.fullmatch(mark) else None

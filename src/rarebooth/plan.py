@@ -20,7 +20,7 @@ from rarebooth.folder import STAGE_NAMES, RunFolder, of_last_stage
 from rarebooth.method import Method
 from rarebooth.methods import find as find_method
 from rarebooth.photos import world_mark
-from rarebooth.probe import ENOUGH_PHOTOS
+from rarebooth.probe import learnt_from
 from rarebooth.run import Step
 from rarebooth.settings import Resolved, TrainSettings, differences, preset_for, resolve
 from rarebooth.store import require_free
@@ -142,7 +142,7 @@ class Draft:
             base,
             earlier=None,
         )
-        return replace(job, earlier=_earlier(job))
+        return job.seen_again()
 
 
 @dataclass(frozen=True)
@@ -156,15 +156,17 @@ class Plan(Draft):
     base: Base
     earlier: Mapping[str, Any] | None
 
+    def seen_again(self) -> "Plan":
+        """The same plan by what its folder holds now; SettingsError where that is another run."""
+        return replace(self, earlier=_earlier(self))
+
     @property
     def taught(self) -> tuple[Subject, ...]:
         """The subjects as training sees them: the first without the photo that probes look at."""
         if not self.settings.train.probe_every:
             return self.subjects
         first, *others = self.subjects
-        if len(first.photos) >= ENOUGH_PHOTOS:
-            first = replace(first, photos=first.photos[:-1])
-        return (first, *others)
+        return (replace(first, photos=learnt_from(first.photos)), *others)
 
     @property
     def photos_digest(self) -> str:
@@ -265,8 +267,8 @@ def draft(
     pick_precision(train.precision, pick_device(train.device))
     name = "+".join(folder.resolve().name for folder in folders)
     folder = RunFolder(out or Path("runs") / f"{name}-{kind.name}")
-    for each in folders:
-        _require_outside(folder.path, each)
+    for each in (*folders, *([] if class_photos is None else [class_photos])):
+        _require_apart(folder.path, each)
     named_subjects = tuple(
         replace(subject, noun=noun) for subject, noun in zip(subjects, nouns, strict=True)
     )
@@ -356,14 +358,35 @@ def _require_asked_for(base: Base, train: TrainSettings) -> None:
         )
 
 
-def _require_outside(out: Path, photos: Path) -> None:
-    """Raise SettingsError where a run would write into the folder of photos."""
-    inside = photos.resolve()
-    if out.resolve().is_relative_to(inside):
+def _require_apart(out: Path, photos: Path) -> None:
+    """Raise SettingsError where a run would write into the folder of photos, or around it."""
+    theirs, ours = photos.resolve(), out.resolve()
+    if ours.is_relative_to(theirs):
         raise SettingsError(
             f"The run folder {out} is the folder of photos or lies in it, and nothing is ever "
-            f"written there. Name one outside, such as --out {inside.parent / 'runs' / out.name}."
+            f"written there. Name one outside, such as --out {theirs.parent / 'runs' / out.name}."
         )
+    if theirs.is_relative_to(ours):
+        raise SettingsError(
+            f"The photos lie in the run folder {out}, where a run writes and removes files. "
+            f"Name another, such as --out {ours / 'runs' / photos.name}."
+        )
+
+
+def _require_nothing_of_a_run(folder: RunFolder) -> None:
+    """Raise SettingsError where a folder without a record holds what a run would write over."""
+    found = next((path for path in folder.entries if _holds_something(path)), None)
+    if found is not None:
+        raise SettingsError(
+            f"{folder.path} holds {found.name}, where a run keeps files of its own, and no "
+            f"{folder.record.name} that says of which run it is. Choose another folder with --out, "
+            "or move it away."
+        )
+
+
+def _holds_something(path: Path) -> bool:
+    """Whether a file is there, or a folder with something in it."""
+    return any(path.iterdir()) if path.is_dir() else path.exists()
 
 
 def _earlier(job: Plan) -> dict[str, Any] | None:
@@ -371,6 +394,7 @@ def _earlier(job: Plan) -> dict[str, Any] | None:
     folder = job.folder
     earlier = folder.read()
     if earlier is None:
+        _require_nothing_of_a_run(folder)
         return None
     now = {
         **job.settings.as_record(),

@@ -6,19 +6,27 @@ noise and photo give a curve that can be read. It costs a few pictures' forward 
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Final, Self
+from typing import Final, Self, TypeVar
 
 import torch
 
 from rarebooth.base import Base, Batch, Posterior, Session, denoising_loss
 from rarebooth.photos import Pixels
 from rarebooth.run import generator_for
+from rarebooth.subject import Photo
 
 PAIRS: Final = 16
 """Timesteps, each with its own noise, spread evenly over the process."""
 
 ENOUGH_PHOTOS: Final = 5
 """From here on one photo is left out of training for the probe."""
+
+Photos = TypeVar("Photos", Pixels, tuple[Photo, ...])
+
+
+def learnt_from(photos: Photos) -> Photos:
+    """The photos that are trained on where a probe looks on: all but the last, if they do."""
+    return photos[:-1] if len(photos) >= ENOUGH_PHOTOS else photos
 
 
 @dataclass(frozen=True)

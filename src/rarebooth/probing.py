@@ -1,6 +1,5 @@
 """Probes of a run under way, remembered in its log so that a run that continues decides alike."""
 
-import json
 import math
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,6 +9,7 @@ from rarebooth.base import Session
 from rarebooth.plan import Plan
 from rarebooth.probe import ENOUGH_PHOTOS, Probe, stalled
 from rarebooth.run import Step
+from rarebooth.run_files import read_steps
 from rarebooth.tokens import fill
 
 
@@ -64,11 +64,8 @@ class ProbeWatch:
 
 
 def _remembered(log: Path, stage: str) -> dict[int, float]:
-    if not log.is_file():
-        return {}
-    entries = map(json.loads, log.read_text("utf-8").splitlines())
     return {
         entry["step"]: entry["probe"]
-        for entry in entries
+        for _, entry in read_steps(log)
         if entry["stage"] == stage and entry.get("probe") is not None
     }

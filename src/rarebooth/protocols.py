@@ -19,7 +19,11 @@ VALIDATION: Final = (
     "a photo of {} in front of a mountain",
     "a photo of {} on a soft white carpet",
 )
-"""Prompts that choose a checkpoint; none of DreamBench's, so that no score is chosen on itself."""
+"""Prompts that choose a checkpoint: none of DreamBench's, though scenes of its in other words.
+
+Of objects all four are, of cats and dogs the beach and the mountain, so that what chooses differs
+from what is scored by wording and seeds, and is no test of scenes that were never seen.
+"""
 
 CLASS: Final = (PLAIN, "a {}")
 """The class without the subject: Zeng et al. 2024, figure 4, and Ruiz et al. 2023, section 4.3."""

@@ -1,14 +1,17 @@
 """``run.json`` as a run goes on: settings, versions, hashes, seconds, status."""
 
+import os
 import platform
+import tempfile
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 from importlib import metadata
 from pathlib import Path
 from typing import Any
 
 from rarebooth.choose import Choice
+from rarebooth.class_images import cache_folder
 from rarebooth.errors import told_without_paths
 from rarebooth.plan import Plan
 from rarebooth.run import State
@@ -135,7 +138,23 @@ class RunRecord:
         self.job.folder.write(self.content)
 
     def _without_paths(self, error: Exception) -> str:
-        known = (self.job.folder.path, *self.job.photos_at, Path(self.job.base_asked))
-        classes = self.job.class_photos_at
-        paths = known if classes is None else (*known, classes)
-        return told_without_paths(error, *(str(path.absolute()) for path in paths))
+        """The error as a record may tell it: with no path, also where one holds spaces."""
+        job = self.job
+        asked = [job.folder.path, *job.photos_at, Path(job.base_asked), cache_folder(os.environ)]
+        if job.class_photos_at is not None:
+            asked.append(job.class_photos_at)
+        places = [*asked, *_of_system(error), Path.home(), Path.cwd(), Path(tempfile.gettempdir())]
+        known = {each for path in places for each in (path.absolute(), path.resolve())}
+        # The longest first: what is left of a path whose beginning is gone is none any more.
+        told = sorted((str(path) for path in known if path != Path(path.anchor)), key=len)
+        return told_without_paths(error, *reversed(told))
+
+
+def _of_system(error: BaseException | None) -> Iterator[Path]:
+    """The files that the system's errors behind an error are of."""
+    while error is not None:
+        if isinstance(error, OSError):
+            for name in (error.filename, error.filename2):
+                if isinstance(name, str | Path):
+                    yield Path(name)
+        error = error.__cause__ or error.__context__

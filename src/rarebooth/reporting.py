@@ -1,6 +1,5 @@
 """A report as a job on disk: evaluated run folders in, one page out."""
 
-import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final
@@ -14,6 +13,7 @@ from rarebooth.photos import Pixels
 from rarebooth.protocols import Extent, Protocol
 from rarebooth.report import Nearest, RunView, report
 from rarebooth.report.view import BASE
+from rarebooth.run_files import read_scores, read_steps
 from rarebooth.store import writing
 
 PAIRS: Final = 6
@@ -24,7 +24,7 @@ def make_report(runs: Sequence[Path], out: Path) -> Path:
     """Write the page of some runs to ``out``; returns it.
 
     Raises:
-        SettingsError: a run that was not evaluated.
+        SettingsError: a run that was not evaluated, or a file of one that is damaged.
     """
     page = report([_view(RunFolder(run)) for run in runs])
     with writing(out) as beside:
@@ -34,8 +34,8 @@ def make_report(runs: Sequence[Path], out: Path) -> Path:
 
 def _view(folder: RunFolder) -> RunView:
     try:
-        scores: dict[str, Any] = json.loads(folder.scores.read_text("utf-8"))
-    except (OSError, ValueError) as error:
+        scores = read_scores(folder.scores)
+    except OSError as error:
         raise SettingsError(
             f"{folder.path} holds no scores that can be read. Make them: rarebooth evaluate "
             f"{folder.path}"
@@ -47,7 +47,7 @@ def _view(folder: RunFolder) -> RunView:
         name=folder.path.resolve().name,
         record=folder.read() or {},
         scores=scores,
-        losses=_losses(folder),
+        losses=[said for _, said in read_steps(folder.steps)],
         photos=photos,
         pictures=pictures,
         nearest=_nearest(scores["base"]["name"], shown, photos),
@@ -91,9 +91,3 @@ def _nearest(base: str, shown: Mapping[str, PictureSet], photos: Pixels) -> list
             value = float(likeness[best])
             found.append(Nearest(picture, photos[best], value, value > float(among.max())))
     return sorted(found, key=lambda each: -each.similarity)[:PAIRS]
-
-
-def _losses(folder: RunFolder) -> list[dict[str, Any]]:
-    if not folder.steps.is_file():
-        return []
-    return [json.loads(line) for line in folder.steps.read_text("utf-8").splitlines()]

@@ -19,7 +19,7 @@ from torch import Tensor
 from rarebooth.base import Base, Batch
 from rarebooth.class_images import Drawn, Source
 from rarebooth.delta import Delta
-from rarebooth.errors import DivergedError, is_out_of_memory
+from rarebooth.errors import DivergedError, SettingsError, is_out_of_memory
 from rarebooth.process import sent
 
 GPU_CHECK_EVERY = 10
@@ -315,7 +315,20 @@ def _lent(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
 @torch.no_grad()
 def _copy(source: Mapping[str, Tensor], target: Mapping[str, Tensor]) -> None:
     for name, tensor in target.items():
-        tensor.copy_(source[name])
+        tensor.copy_(_saved(source, name, tensor.shape))
+
+
+def _saved(source: Mapping[str, Tensor], name: str, *shapes: torch.Size) -> Tensor:
+    """A tensor of a state, of one of these shapes; SettingsError where the state is another's."""
+    tensor = source.get(name)
+    if tensor is None or tensor.shape not in shapes:
+        found = "is not there" if tensor is None else f"is {list(tensor.shape)} there"
+        wanted = " or ".join(str(list(shape)) for shape in shapes)
+        raise SettingsError(
+            f"The saved state is not one of this run: {name}, {wanted}, {found}. Remove the folder "
+            "state to begin anew, or choose another folder with --out."
+        )
+    return tensor
 
 
 def _slots(
@@ -336,4 +349,5 @@ def _load_optimiser(
     for slot, saved in slots.items():
         for name, tensor in weights.items():
             # AdamW counts steps in a tensor that a fused optimiser keeps beside the weights.
-            optimiser.state[tensor][slot] = saved[name].to(tensor.device, copy=True)
+            kept = _saved(saved, name, tensor.shape, torch.Size())
+            optimiser.state[tensor][slot] = kept.to(tensor.device, copy=True)

@@ -52,7 +52,8 @@ def draw(
     """Draw one picture for each (prompt, seed) pair: uint8 [N, size, size, 3].
 
     ``guidance``: classifier-free guidance scale (Ho and Salimans 2022); 1 switches it off. Raises
-    DivergedError where the base's answers stop being finite numbers.
+    SettingsError for a sampler that is unknown, or takes no such number of steps, and DivergedError
+    where the base's answers stop being finite numbers.
     """
     drawn = draw_batches(session, prompts, seeds, sampler=sampler, steps=steps, guidance=guidance)
     return np.concatenate(list(drawn))
@@ -74,11 +75,27 @@ def draw_batches(
     guidance: float,
 ) -> Iterator[np.ndarray]:
     """The pictures of ``draw`` in order, some at a time, each as soon as it is drawn."""
+    _require_steps(sampler, session.base.scheduler_config, steps)
     together = batch_for(session.base)
     for start in range(0, len(prompts), together):
         part = slice(start, start + together)
         solver = scheduler(sampler, session.base.scheduler_config)
         yield _draw_batch(session, prompts[part], seeds[part], solver, steps, guidance)
+
+
+def _require_steps(sampler: str, config: Mapping[str, Any], steps: int) -> None:
+    """Raise SettingsError for more steps than the base's noise schedule has timesteps, or none."""
+    solver = scheduler(sampler, config)
+    last = int(solver.config.num_train_timesteps) - 1
+    if 1 <= steps <= last + 1:
+        solver.set_timesteps(steps)
+        # A schedule can begin at its second timestep, and then its last is one step early.
+        if int(solver.timesteps.max()) <= last:
+            return
+    raise SettingsError(
+        f"{steps} steps of {sampler} were asked for, and this base has a noise schedule of "
+        f"{last + 1} timesteps. Give at least 1 and fewer than that with --steps; 50 are usual."
+    )
 
 
 @torch.no_grad()

@@ -217,6 +217,12 @@ def _parse(key: str, value: Any, hint: Any, origin: str) -> Any:  # noqa: ANN401
         raise SettingsError(f"{key} ({origin}) is {value!r}: {reason}.") from error
 
 
+def _shorter(method: Method, every: int) -> bool:
+    """Whether all stages but the last are known to be shorter than so many steps."""
+    lengths = list(method.lengths().values())[:-1]
+    return all(length is not None and length < every for length in lengths)
+
+
 def _check_run(train: TrainSettings, method: Method, origin: Mapping[str, str]) -> None:
     check_seed(train.seed)
     steps = method.lengths()[method.stages[-1]]
@@ -228,6 +234,12 @@ def _check_run(train: TrainSettings, method: Method, origin: Mapping[str, str]) 
         if given and steps is not None and every > steps:
             raise SettingsError(
                 f"{key} is {every}, longer than the run of {steps} steps. Choose at most {steps}."
+            )
+        # After the last step of all, no state is left to be needed.
+        if given and key == "save_state_every" and every == steps and _shorter(method, every):
+            raise SettingsError(
+                f"{key} is {every}, and the run ends with step {steps}, where no state is needed "
+                f"any more. Choose at most {max(steps - 1, 1)}."
             )
     for key in ("probe_every", "patience"):
         if getattr(train, key) < 0:

@@ -12,6 +12,7 @@ import hashlib
 import json
 import os
 import platform
+import re
 import shutil
 import sys
 import time
@@ -40,6 +41,8 @@ MANIFEST = "manifest.json"
 WEIGHTS = "weights.safetensors"
 OPTIMISER = "optimiser-"
 FINISHED = "finished-"
+STATE_NAME = re.compile(r"[a-z][a-z0-9-]*-[0-9]{8,}")
+
 NO_FOLDERS = frozenset({errno.EINVAL, errno.ENOTSUP})
 """What some network file systems answer when asked to flush a folder."""
 
@@ -60,6 +63,7 @@ def writing(path: Path, needed: int | None = None) -> Generator[Path]:
     beside = path.with_name(f".{path.name}.{os.getpid()}.part")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
+        beside.unlink(missing_ok=True)  # somebody's link would be written through
         yield beside
         _flush_file(beside)
         beside.replace(path)
@@ -118,7 +122,9 @@ def lock(folder: Path) -> Generator[None]:
         raise unwritable(folder / LOCK, error) from error
     try:
         with suppress(OSError):
-            owner.write_text(f"process {os.getpid()} on {platform.node()}", encoding="utf-8")
+            owner.unlink(missing_ok=True)  # somebody's link would be written through
+            with owner.open("x", encoding="utf-8") as file:
+                file.write(f"process {os.getpid()} on {platform.node()}")
         yield
     finally:
         with suppress(OSError):
@@ -170,6 +176,7 @@ def save_state(folder: Path, state: State) -> None:
         _leave_the_one_before(folder, state)
         shutil.rmtree(beside, ignore_errors=True)
         beside.mkdir(parents=True)
+        _flush_folder(folder.parent)
         for file, tensors in _files(state):
             _require_finite(tensors, name)
             # On a GPU, this file's tensors are all that is copied to the host at a time.
@@ -182,6 +189,7 @@ def save_state(folder: Path, state: State) -> None:
         }
         (beside / MANIFEST).write_text(json.dumps(manifest, indent=2), encoding="utf-8")
         _flush_file(beside / MANIFEST)
+        _flush_folder(beside)
         beside.replace(folder / name)
         _flush_folder(folder)
     except (OSError, SafetensorError) as error:
@@ -220,10 +228,10 @@ def _verified(entry: Path) -> Mapping[str, Any] | None:
 
 
 def _states(folder: Path) -> list[Path]:
-    """The folders of states, whole or damaged."""
+    """The folders of states, whole or damaged; what has another name is none of ours."""
     if not folder.is_dir():
         return []
-    return [entry for entry in folder.iterdir() if not entry.name.startswith(".")]
+    return [entry for entry in folder.iterdir() if STATE_NAME.fullmatch(entry.name)]
 
 
 def _how_far(entry: Path) -> tuple[int, int, str]:
@@ -285,6 +293,8 @@ class _OnDisk(Mapping[str, Tensor]):
             self._names = tuple(file.keys())
 
     def __getitem__(self, name: str) -> Tensor:
+        if name not in self._names:
+            raise KeyError(name)
         with safe_open(self._path, framework="pt") as file:
             return file.get_tensor(name)
 

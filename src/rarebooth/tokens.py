@@ -13,6 +13,13 @@ ALIASES = {"<rare>": "(rare)"}
 """Spellings for front ends in which parentheses weigh words, and the token they stand for."""
 
 
+LONGEST_NUMBER = 4
+"""Digits in the braces of a prompt: far more subjects than one model learns."""
+
+LONGEST_PROMPT = 400
+"""Letters of a prompt that is refused which are repeated."""
+
+
 def canonical(prompt: str) -> str:
     """Replace alias spellings by the tokens they stand for."""
     for alias, token in ALIASES.items():
@@ -30,11 +37,14 @@ def fill(template: str, *phrases: str) -> str:
     """
 
     def phrase(place: re.Match[str]) -> str:
-        number = int(place[1] or 1)
+        # Python makes no number of thousands of digits.
+        number = int(place[1] or 1) if len(place[1]) <= LONGEST_NUMBER else 0
         if not 1 <= number <= len(phrases):
             known = ", ".join(f"{{{n}}} is {each!r}" for n, each in enumerate(phrases, start=1))
+            said = place[0] if len(place[1]) <= LONGEST_NUMBER else "a longer number in braces"
             raise SettingsError(
-                f"The prompt {template!r} says {place[0]}, and no subject has that number: {known}."
+                f"The prompt {template[:LONGEST_PROMPT]!r} says {said}, and no subject has that "
+                f"number: {known}."
             )
         return phrases[number - 1]
 

@@ -87,6 +87,10 @@ def train(
         return job.folder
     job.folder.prepare()
     with store.lock(job.folder.path):
+        # Until the lock was held, another process could begin a run here, or finish this one.
+        job = job.seen_again()
+        if job.finished:
+            return job.folder
         job.folder.sweep()
         record = RunRecord.begin(job)
         try:

@@ -23,19 +23,23 @@ def open_base(
     device: str = "auto",
     precision: str = "auto",
     resolution: int | None = None,
+    from_file: bool = False,
     notice: Callable[[str], None] = lambda _: None,
 ) -> "Base":
     """Open a base model by alias, folder or Hub id, ready to be borrowed.
 
     ``device``: auto, cpu, cuda, cuda:N or mps. ``precision``: auto, fp32 or bf16. ``resolution``:
-    side of the pictures in pixels, by default the model's own. ``notice`` is told what ``hub.find``
-    tells, which commit of a repository this is, and later of every prompt that the base cuts.
+    side of the pictures in pixels, by default the model's own. ``from_file``: the name is one that
+    a file says, and so none of a folder. ``notice`` is told what ``hub.find`` tells, which commit
+    of a repository this is, and later of every prompt that the base cuts.
 
     Raises:
         BaseModelError: the model is unknown, incomplete or of a kind that cannot be trained.
         SettingsError: a device, precision or resolution that cannot be had.
         ResourceError: no room for the download, or too little memory for the model.
     """
+    if from_file:
+        hub.require_named(name)
     found = hub.find(name, notice=notice)
     if found.origin is not None:
         notice(f"The base {found.name} is {found.origin}.")

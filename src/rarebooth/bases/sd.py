@@ -6,6 +6,7 @@ folder in diffusers' layout; weights are held in fp32, whatever the files hold.
 
 import copy
 import json
+import math
 import re
 from collections.abc import Callable, Generator, Mapping, Sequence
 from contextlib import contextmanager
@@ -25,6 +26,7 @@ from transformers import CLIPTextModel, CLIPTokenizer
 
 from rarebooth import hub
 from rarebooth.base import Base, Identity, Posterior
+from rarebooth.bases.configuration import LARGEST_SIDE, reason, require_held, whole
 from rarebooth.bases.device import Precision, pick_device, pick_precision
 from rarebooth.errors import BaseModelError, SettingsError, is_out_of_memory
 from rarebooth.process import Process
@@ -61,6 +63,12 @@ _SCHEDULE = (
     "prediction_type",
 )
 """The scheduler settings that say what was trained; the others only concern sampling."""
+
+LONGEST_PROCESS = 100_000
+"""Timesteps; Stable Diffusion has 1000."""
+
+SHORTEST_PROMPT = 3
+"""Tokens that a text encoder must read: start, one, end."""
 
 
 @dataclass(frozen=True)
@@ -133,12 +141,10 @@ class StableDiffusion(Base):
         self._notice = notice
         self._cut: set[str] = set()
         self.precision = precision
-        self._scale: float = parts.vae.config["scaling_factor"]
+        self._scale = _scale(parts.vae)
         side = size // _vae_factor(parts.vae)
         self.latent_shape = (parts.unet.config["in_channels"], side, side)
-        self._prompt_length = min(
-            parts.tokenizer.model_max_length, parts.text_encoder.config.max_position_embeddings
-        )
+        self._prompt_length = _prompt_length(parts)
         self._tokenizers: dict[tuple[str, ...], CLIPTokenizer] = {(): parts.tokenizer}
 
     @classmethod
@@ -164,8 +170,9 @@ class StableDiffusion(Base):
         hub.pipeline_kind(folder, (PIPELINE,))
         hub.require_complete(folder)
         files = {part: hub.weight_files(folder, part) for part in _CLASSES}
-        for path in (path for paths in files.values() for path in paths):
-            _open(path)
+        for part, paths in files.items():
+            config = hub.read_json(folder / part / "config.json")
+            require_held(config, part, [shape for path in paths for shape in _shapes(path)])
         scheduler_config = hub.read_json(folder / "scheduler" / "scheduler_config.json")
         process, schedule = _process(scheduler_config, place)
         with quiet():
@@ -366,6 +373,11 @@ def _open(path: Path) -> Any:  # noqa: ANN401  safetensors ships no types
         ) from error
 
 
+def _shapes(path: Path) -> list[tuple[int, ...]]:
+    reader = _open(path)
+    return [tuple(reader.get_slice(key).get_shape()) for key in reader.keys()]  # noqa: SIM118
+
+
 def _id(tokenizer: CLIPTokenizer, token: str) -> int:
     found = tokenizer.convert_tokens_to_ids(token)
     assert isinstance(found, int)
@@ -402,13 +414,12 @@ def _network(folder: Path, part: str, *, fp16: bool) -> Any:  # noqa: ANN401  on
             output_loading_info=True,
             **dtype,
         )
-    except (OSError, ValueError, RuntimeError, TypeError, KeyError, SafetensorError) as error:
+    except Exception as error:  # a wrong configuration fails anywhere in the libraries' code
         if is_out_of_memory(error):
             raise
-        reason = (str(error).splitlines() or [type(error).__name__])[0]
         raise BaseModelError(
-            f"The {part} of the base model cannot be loaded: {reason}. Fetch the model again, or "
-            "pick another with --base."
+            f"The {part} of the base model cannot be loaded: {reason(error)}. Fetch the model "
+            "again, or pick another with --base."
         ) from error
     missing = sorted(report["missing_keys"])
     if missing:
@@ -423,22 +434,61 @@ def _tokenizer(folder: Path) -> CLIPTokenizer:
     try:
         return CLIPTokenizer.from_pretrained(folder / "tokenizer", local_files_only=True)
     except Exception as error:  # the tokenizers library raises bare Exception
+        if is_out_of_memory(error):
+            raise
         raise BaseModelError(
-            f"The tokenizer of the base model cannot be loaded: {error}. Fetch the model again."
+            f"The tokenizer of the base model cannot be loaded: {reason(error)}. Fetch the model "
+            "again."
         ) from error
 
 
 def _process(config: Mapping[str, Any], device: torch.device) -> tuple[Process, str]:
     """The noising process, and the settings it follows from as text."""
+    file = "scheduler/scheduler_config.json"
+    timesteps = whole(
+        config.get("num_train_timesteps", 1000),
+        f"num_train_timesteps in {file}",
+        most=LONGEST_PROCESS,
+    )
+    whole(config.get("steps_offset", 0), f"steps_offset in {file}", least=0, most=timesteps)
     try:
         scheduler: Any = DDPMScheduler.from_config(dict(config))
-    except (ValueError, TypeError, NotImplementedError) as error:
+    except Exception as error:  # as where networks are loaded
+        if is_out_of_memory(error):
+            raise
         raise BaseModelError(
-            f"scheduler/scheduler_config.json of the base model cannot be used: {error}."
+            f"{file} of the base model cannot be used: {reason(error)}. Fetch the model again, or "
+            "pick another with --base."
         ) from error
     settings: Mapping[str, Any] = scheduler.config
+    kept: Tensor = scheduler.alphas_cumprod
+    if kept.shape != (timesteps,) or not bool(((kept >= 0) & (kept <= 1)).all()):
+        raise BaseModelError(
+            f"{file} of the base model says no noise schedule of {timesteps} timesteps: their "
+            "betas must be numbers from 0 to 1. Fetch the model again, or pick another with --base."
+        )
     schedule = json.dumps({key: settings[key] for key in _SCHEDULE})
-    return Process(scheduler.alphas_cumprod.to(device), settings["prediction_type"]), schedule
+    return Process(kept.to(device), settings["prediction_type"]), schedule
+
+
+def _scale(vae: AutoencoderKL) -> float:
+    scale = vae.config["scaling_factor"]
+    if type(scale) not in (int, float) or not math.isfinite(scale) or scale <= 0:
+        raise BaseModelError(
+            f"vae/config.json of the base model says scaling_factor {scale!r:.80}; it must be a "
+            "number above 0. Fetch the model again, or pick another with --base."
+        )
+    return float(scale)
+
+
+def _prompt_length(parts: Parts) -> int:
+    """Tokens of a prompt that the text encoder reads, with those for start and end."""
+    said = parts.tokenizer.model_max_length
+    encoded: int = parts.text_encoder.config.max_position_embeddings
+    # A tokenizer that names no length has 10^30, which is not wrong.
+    length = min(said, encoded) if type(said) is int else said
+    what = "model_max_length in tokenizer/tokenizer_config.json"
+    return whole(length, what, least=SHORTEST_PROMPT, most=encoded)
 
 
 def _require_fit(parts: Parts) -> None:
@@ -471,6 +521,8 @@ def _vae_factor(vae: AutoencoderKL) -> int:
 def _size(parts: Parts, resolution: int | None) -> int:
     factor = _vae_factor(parts.vae)
     own: int | None = parts.unet.config["sample_size"]
+    if own is not None:
+        whole(own, "sample_size in unet/config.json", most=LARGEST_SIDE)
     if resolution is None and own is None:
         raise SettingsError("This base does not say its picture size; give it with --resolution.")
     size = resolution if resolution is not None else (own or 0) * factor

@@ -20,6 +20,12 @@ BACKWARD: Final = 2.0
 GPU: Final = 50e12
 """Operations a second that a GPU is taken to sustain on a U-Net; an H100 does more, a T4 less."""
 
+PUBLISHED: Final = {"sd14": 8.03e11, "sd15": 8.03e11, "sd21": 8.04e11}
+"""Floating-point operations of one picture that passes the U-Net, at 512 pixels.
+
+As ``operations_a_picture`` counts them of the sizes in each repository's ``unet/config.json``.
+"""
+
 TIMED: Final = 3
 """Forward passes that are timed, of which the fastest counts."""
 
@@ -45,16 +51,18 @@ class Work:
 def work_of(jobs: Iterable[JobSpec]) -> Work:
     """What jobs take at the most: where only some checkpoints are scored in full, two of them.
 
-    Class images are counted for every noun once, as they are kept.
+    The base's own pictures are counted for every job, whose process may have no other of the same
+    subject; class images for every noun once, as they are kept.
     """
     total, nouns = Work(0, 0), set[tuple[str, int]]()
     for job in jobs:
         taken = cost(method_of(job))
         each = job.draw.forwards
         in_full = len(job.checkpoints) if job.score == "all" else min(2, len(job.checkpoints))
-        protocols = (*job.extent.subject(job.noun).values(), *job.extent.beside(job.noun).values())
-        full = sum(protocol.pictures for protocol in protocols)
-        drawn = len(job.checkpoints) * job.extent.choosing().pictures + in_full * full
+        of_subject = sum(each.pictures for each in job.extent.subject(job.noun).values())
+        beside = sum(each.pictures for each in job.extent.beside(job.noun).values())
+        drawn = len(job.checkpoints) * job.extent.choosing().pictures
+        drawn += in_full * (of_subject + beside) + beside
         if job.pictures:
             figures = sum(protocol.pictures for protocol in FIGURES.values())
             drawn += len(job.checkpoints) * figures
@@ -82,7 +90,8 @@ def operations_a_picture(base: Base) -> float:
     """Floating-point operations of one picture that passes the U-Net."""
     given = torch.zeros((1, *base.latent_shape), device=base.device)
     timestep = torch.zeros(1, dtype=torch.long, device=base.device)
-    counter = FlopCounterMode(display=False)
-    with Session(base) as session, counter:
-        base.denoise(given, timestep, session.condition([""]))
+    with Session(base) as session:
+        condition = session.condition([""])
+    with FlopCounterMode(display=False) as counter:
+        base.denoise(given, timestep, condition)
     return float(counter.get_total_flops())

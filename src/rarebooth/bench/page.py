@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Final
 
 from rarebooth.bench import tables
+from rarebooth.bench.figures import chosen_of
 from rarebooth.bench.running import Benchmark, Figure, open_benchmark
 
 PLANS: Final = ("paper-short", "paper", "ablations")
@@ -48,7 +49,17 @@ def _sections(benchmark: Benchmark, folder: Path) -> Iterator[str]:
     yield benchmark.times().rstrip()
     for figure in _figures(benchmark, folder):
         caption = f"{CAPTIONS[figure.kind]}: {figure.subject}"
-        yield f"![{caption}]({figure.path.relative_to(folder)})\n\n*{caption}.*"
+        yield f"![{caption}]({figure.path.relative_to(folder)})\n\n*{caption}{_steps(figure)}.*"
+
+
+def _steps(figure: Figure) -> str:
+    """Which checkpoints a figure shows, where it shows one of each entry."""
+    if figure.kind == "longer-training":
+        return ""
+    steps = (f"{label} after {chosen_of(body)}" for label, body in figure.bodies.items())
+    said = f"; by the checkpoints that held-out prompts chose, {', '.join(steps)} steps"
+    base = "; the base's own pictures of it are in no record" if figure.kind == "class" else ""
+    return said + base
 
 
 def _figures(benchmark: Benchmark, folder: Path) -> Iterator[Figure]:

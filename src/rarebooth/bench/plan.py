@@ -7,7 +7,7 @@ the same subjects for every entry.
 import json
 import os
 import re
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, fields, replace
 from functools import cache
 from hashlib import sha256
@@ -70,6 +70,7 @@ _ENTRY: Final[Mapping[str, Any]] = {
     "extent": dict[str, Any],
     "draw": dict[str, Any],
     "leave_one_out": bool,
+    "compare_to": str,
 }
 
 _LABEL = re.compile(r"[a-z0-9][a-z0-9._-]{0,63}")
@@ -127,7 +128,10 @@ class JobSpec:
 
 @dataclass(frozen=True, kw_only=True)
 class Entry:
-    """One row of the tables: a method with its settings, and what it is run on."""
+    """One row of the tables: a method with its settings, and what it is run on.
+
+    ``compare_to``: the entry that it is taken from, subject by subject; None for none.
+    """
 
     label: str
     method: str
@@ -140,6 +144,7 @@ class Entry:
     extent: Extent
     draw: DrawSettings
     leave_one_out: bool
+    compare_to: str | None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -191,7 +196,9 @@ def read_plan(path: Path) -> Plan:
     kept = _checked("[pictures]", given.get("pictures", {}), {"subjects": tuple[str, ...]})
     if not given["entries"]:
         raise SettingsError("The plan has no entries; it needs at least one, [entries.two-stage].")
-    entries = tuple(_entry(label, entry, given, names) for label, entry in given["entries"].items())
+    entries = _compared(
+        _entry(label, entry, given, names) for label, entry in given["entries"].items()
+    )
     asked = {name for entry in entries for name in entry.subjects}
     return Plan(
         base=given["base"],
@@ -268,7 +275,32 @@ def _entry(label: str, content: object, plan: Mapping[str, Any], names: Sequence
         extent=extent,
         draw=_draw(where, given, plan),
         leave_one_out=given.get("leave_one_out", False),
+        compare_to=given.get("compare_to"),
     )
+
+
+def _compared(entries: Iterable[Entry]) -> tuple[Entry, ...]:
+    """Entries that know what they are compared to: as asked, or to the first."""
+    known = {entry.label: entry for entry in entries}
+    first = next(iter(known.values()))
+    for label, entry in known.items():
+        asked = entry.compare_to
+        if asked is not None and (asked == label or asked not in known):
+            others = ", ".join(name for name in known if name != label)
+            raise SettingsError(
+                f"compare_to in [entries.{label}] is {asked!r}; it must be another entry: {others}."
+            )
+        other = first if asked is None else known[asked]
+        # Likeness to one photo that was not learnt from is another number than likeness to all.
+        alike = entry.leave_one_out == other.leave_one_out
+        if asked is not None and not alike:
+            raise SettingsError(
+                f"compare_to in [entries.{label}] is {asked!r}, whose likeness is measured against "
+                "other photos; leave_one_out must be the same in both."
+            )
+        kept = other.label if alike and other.label != label else None
+        known[label] = replace(entry, compare_to=kept)
+    return tuple(known.values())
 
 
 def _draw(where: str, entry: Mapping[str, Any], plan: Mapping[str, Any]) -> DrawSettings:

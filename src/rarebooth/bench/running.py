@@ -4,6 +4,7 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
+from statistics import fmean
 from typing import Any
 
 from rarebooth import hub, store
@@ -11,6 +12,7 @@ from rarebooth.bases import open_base
 from rarebooth.bench import figures, tables
 from rarebooth.bench.estimate import (
     GPU,
+    PUBLISHED,
     operations_a_picture,
     seconds_a_picture,
     work_of,
@@ -19,6 +21,7 @@ from rarebooth.bench.executors import Executor
 from rarebooth.bench.job import run_job
 from rarebooth.bench.plan import JobSpec, Plan, photos_digest, read_plan
 from rarebooth.bench.record import Records
+from rarebooth.bench.results import Results, results
 from rarebooth.bench.work import Progress, work
 from rarebooth.sheet import QUALITY
 
@@ -59,9 +62,9 @@ class Benchmark:
         """The jobs that ``run`` would run."""
         return self.records.pending(self.plan.jobs, retry_failed=retry_failed)
 
-    def results(self) -> tables.Results:
+    def results(self) -> Results:
         """What the records that there are say."""
-        return tables.results(self.plan, self.records.load(self.plan.jobs))
+        return results(self.plan, self.records.load(self.plan.jobs))
 
     def times(self) -> str:
         """CPU seconds of a job as Markdown: those of whatever machines ran them."""
@@ -133,17 +136,39 @@ def outlook(plan: Plan, jobs: list[JobSpec], workers: int, threads: int) -> Iter
         f"{len(jobs)} of {len(plan.jobs)} jobs are to be run: {total.trained:,} pictures pass the "
         f"U-Net with gradients and {total.forward:,} without."
     )
-    if hub.pending(plan.base) is not None or not jobs:
+    if not jobs:
         return
-    base = open_base(plan.base)
-    hours = total.passes * seconds_a_picture(base, threads) / 3600
-    operations = total.passes * operations_a_picture(base)
+    here = hub.pending(plan.base) is None
+    operations = PUBLISHED.get(plan.base)
+    if here:
+        base = open_base(plan.base)
+        hours = total.passes * seconds_a_picture(base, threads) / 3600
+        operations = operations_a_picture(base)
+        yield (
+            f"The U-Net alone takes about {_told(hours)} here on one worker, "
+            f"{_told(hours / workers)} on {workers}."
+        )
+    if operations is None:
+        yield "How long that takes can be told once the base is on this machine."
+        return
+    counted = "" if here else ", counted by the published sizes of its U-Net"
     yield (
-        f"The U-Net alone takes about {_told(hours)} here on one worker, {_told(hours / workers)} "
-        f"on {workers}; scoring comes on top. That is {operations:.1e} operations: "
-        f"{_told(operations / GPU / 3600)} on a GPU that sustains {GPU / 1e12:.0f} trillion a "
-        "second, which is an estimate; small networks sustain far less."
+        f"That is {total.passes * operations:.1e} operations{counted}: "
+        f"{_told(total.passes * operations / GPU / 3600)} on a GPU that sustains "
+        f"{GPU / 1e12:.0f} trillion a second, which is an estimate; small networks sustain far "
+        "less. Scoring, and decoding pictures, are not counted."
     )
+
+
+def scoring(records: Records, jobs: list[JobSpec]) -> Iterator[str]:
+    """What scoring took in those jobs that are recorded, as a line; none where none is."""
+    done = [each["body"] for each in records.load(jobs).values() if each["status"] == "done"]
+    seconds = [body["cost"]["cpu_seconds"].get("scoring", 0.0) for body in done]
+    if seconds:
+        yield (
+            f"Scoring took {fmean(seconds):.0f} seconds of CPU a job in the {len(seconds)} jobs "
+            "that are recorded."
+        )
 
 
 def rehearse(
@@ -160,8 +185,10 @@ def rehearse(
         photos_digest(job)
     missing = hub.pending(plan.base)
     if missing is None:
-        pending = open_benchmark(plan_file, records).pending(retry_failed=retry_failed)
+        benchmark = open_benchmark(plan_file, records)
+        pending = benchmark.pending(retry_failed=retry_failed)
         yield from outlook(plan, pending, workers, threads)
+        yield from scoring(benchmark.records, plan.jobs)
     else:
         yield from outlook(plan, plan.jobs, workers, threads)
         yield f"The base is to be downloaded first: {missing}."

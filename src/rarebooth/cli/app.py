@@ -25,6 +25,28 @@ from rarebooth.cli.console import say_error
 from rarebooth.cli.flags import FAMILIAR, FAMILIAR_IN_GENERATE
 from rarebooth.errors import RareboothError, ResourceError, is_out_of_memory
 
+TRAINING = (
+    "These need less: --gradient-checkpointing, with the same result; smaller batches (--batch 1 "
+    "--token-batch 1), or --split-batches, which works off in pieces what does not fit; "
+    "--precision bf16; a smaller --resolution. The same command, also with "
+    "--gradient-checkpointing, continues from the last saved state; other settings want another "
+    "--out."
+)
+
+DRAWING = "Close other programs, use --precision bf16, or another --device. "
+
+OTHERWISE = "Close other programs, or use a machine with more of it."
+
+LESS_MEMORY: Mapping[str, str] = {
+    "train": TRAINING,
+    "generate": f"{DRAWING}One prompt with --count 1 is drawn by itself; a picture that is drawn "
+    "already is the same again.",
+    "bench": "Fewer --workers need less. The same command goes on, with --retry-failed also with "
+    "jobs that failed.",
+    "evaluate": f"{DRAWING}The same command goes on from the pictures that are drawn already.",
+}
+"""What helps a verb that runs out of memory, by what that verb takes."""
+
 app = typer.Typer(
     no_args_is_help=True,
     add_completion=False,
@@ -76,13 +98,8 @@ def run(arguments: Sequence[str]) -> int:
     except (MemoryError, RuntimeError) as error:
         if not is_out_of_memory(error):
             raise
-        say_error(
-            "The memory is not enough for this. These need less: --gradient-checkpointing, with "
-            "the same result; smaller batches (--batch 1 --token-batch 1), or --split-batches, "
-            "which works off in pieces what does not fit; --precision bf16; a smaller "
-            "--resolution. The same command, also with --gradient-checkpointing, continues from "
-            "the last saved state; other settings want another --out."
-        )
+        helps = LESS_MEMORY.get(next(iter(arguments), ""), OTHERWISE)
+        say_error(f"The memory is not enough for this. {helps}")
         return ResourceError.exit_code
     return 0
 

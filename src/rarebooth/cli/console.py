@@ -30,12 +30,19 @@ UNITS = ("B", "kB", "MB", "GB", "TB")
 
 def say_error(message: str) -> None:
     """One message on standard error."""
-    err().print(f"rarebooth: {message}")
+    err().print(f"rarebooth: {harmless(message)}")
 
 
 def notice(message: str) -> None:
     """A remark on standard error, so that standard output stays the result."""
-    err().print(message)
+    err().print(harmless(message))
+
+
+def harmless(text: str) -> str:
+    """A text with all that a terminal would obey, but line ends, spelt out."""
+    return "".join(
+        c if c.isprintable() or c == "\n" else c.encode("unicode_escape").decode() for c in text
+    )
 
 
 def is_live() -> bool:

@@ -18,7 +18,7 @@ from transformers import AddedToken, CLIPTokenizer
 
 from rarebooth import hub
 from rarebooth.base import Base, Session
-from rarebooth.errors import SettingsError
+from rarebooth.errors import ArtifactError, SettingsError
 from rarebooth.exports import Source
 from rarebooth.store import write_json
 
@@ -39,7 +39,11 @@ class DiffusersFolder:
     """A folder for ``DiffusionPipeline.from_pretrained``."""
 
     def write(self, source: Source, folder: Path) -> str:
-        """Write the model; SettingsError where encoded prompts are steered, which no file says."""
+        """Write the model.
+
+        Raises SettingsError where encoded prompts are steered, which no file says, and
+        ArtifactError where a number would not be finite.
+        """
         learnt = source.learnt
         if learnt.delta.steer is not None:
             raise SettingsError(
@@ -162,6 +166,12 @@ def _write_part(
     tensors: Mapping[str, Tensor],
     changed: Mapping[str, Any] | None = None,
 ) -> None:
+    for name, tensor in tensors.items():
+        if tensor.is_floating_point() and not bool(torch.isfinite(tensor).all()):
+            raise ArtifactError(
+                f"{part} would hold a number that is not finite in {name}, so nothing was "
+                "exported. Take another checkpoint of the run, or fetch the base again."
+            )
     (folder / part).mkdir()
     save_file(
         {name: tensor.contiguous() for name, tensor in tensors.items()},

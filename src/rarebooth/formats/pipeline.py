@@ -37,7 +37,7 @@ def examine(folder: Path) -> tuple[dict[str, Any], list[str]]:
         hub.require_complete(folder)
     except BaseModelError as error:
         problems.append(str(error))
-    except (RecursionError, TypeError) as error:
+    except RecursionError as error:
         problems.append(f"{INDEX} holds what no index does ({type(error).__name__}).")
     return facts, problems
 

@@ -5,16 +5,16 @@ from collections.abc import Callable
 from pathlib import Path
 
 from rarebooth import artifact
-from rarebooth.base import Identity
-from rarebooth.errors import ArtifactError
+from rarebooth.base import Base, Session
+from rarebooth.errors import ArtifactError, SettingsError
 from rarebooth.formats import Report
 from rarebooth.formats.tensors import Layout
 
 KIND = "rarebooth subject"
 
 
-def read(path: Path, layout: Layout, identity: Callable[[], Identity] | None) -> Report:
-    """What the subject is, and whether it is of the base that ``identity`` tells, where given."""
+def read(path: Path, layout: Layout, borrow: Callable[[], Base] | None) -> Report:
+    """What the subject is, and whether the base that ``borrow`` opens, where given, can draw it."""
     try:
         learnt = artifact.load(path)
     except ArtifactError as error:
@@ -31,10 +31,13 @@ def read(path: Path, layout: Layout, identity: Callable[[], Identity] | None) ->
         "seed": header.seed,
         "format": json.loads(layout.metadata[artifact.HEADER])["format"],
     }
-    if identity is None:
+    if borrow is None:
         return Report(KIND, True, facts, ())
+    base = borrow()
     try:
-        artifact.require_base(learnt, identity())
-    except ArtifactError as error:
+        artifact.require_base(learnt, base.identity)
+        with Session(base) as session:
+            session.wear(learnt.delta)
+    except (ArtifactError, SettingsError) as error:
         return Report(KIND, True, {**facts, "fits": False}, (str(error),))
     return Report(KIND, True, {**facts, "fits": True}, ())

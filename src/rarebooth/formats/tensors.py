@@ -26,6 +26,9 @@ LONGEST_NAME = 1000
 MOST_TENSORS = 30_000
 """Ten times what the largest models have; more are there to keep a reader busy."""
 
+MOST_VALUES = 30 * MOST_TENSORS
+"""Values of a header's JSON: three times what so many tensors take, for the texts beside them."""
+
 MOST_DIMENSIONS = 64
 """What numpy and torch can say."""
 
@@ -98,7 +101,14 @@ def read_layout(file: BinaryIO, size: int) -> Layout:
             f"its header is said to be {length} bytes long, and it has {size} in all"
         )
     try:
-        text = file.read(length).decode("utf-8")
+        content = file.read(length)
+        # Each value but the first follows one of these; counted before anything is made of them.
+        values = sum(content.count(mark) for mark in (b"[", b"{", b","))
+        if values > MOST_VALUES:
+            raise DamagedError(
+                f"its header holds some {values} values, and {MOST_VALUES} are the most"
+            )
+        text = content.decode("utf-8")
         described = text.count('"data_offsets"')
         if described > MOST_TENSORS:
             raise DamagedError(

@@ -58,7 +58,7 @@ def _comparison(runs: Sequence[RunView]) -> str:
                 f"<b>{number(value)}</b>" if value is not None and value == top else number(value)
                 for value, top in zip(row, tops, strict=True)
             ),
-            number(_learning(run)),
+            number(run.learning),
         ]
         for run, row in zip(runs, values, strict=True)
     ]
@@ -102,10 +102,3 @@ def _unlike(runs: Sequence[RunView]) -> list[str]:
         if any(value != known[0] for value in known[1:]):
             found.append(f"These runs have different {what}: their numbers are not comparable.")
     return found
-
-
-def _learning(run: RunView) -> float | None:
-    """Seconds of what was learnt, without what was drawn to look at or to choose by."""
-    stages = {line["stage"] for line in run.losses} | {"preparation"}
-    spent = [value for phase, value in run.record.get("seconds", {}).items() if phase in stages]
-    return sum(spent) if spent else None

@@ -33,10 +33,13 @@ def _cost(run: RunView) -> str | None:
         parts.append(_bars("Seconds by phase of the run", "Phase", phases))
     # A benchmark books all three itself; a run's own evaluation knows nothing of its training.
     evaluation = spent.get("seconds", {})
-    shares = {"training": sum(phases.values()), **evaluation} if phases else evaluation
+    learning = {} if run.learning is None else {"training": run.learning}
+    shares = {**learning, **evaluation}
     if evaluation:
         parts.append(_bars("Seconds of training, drawing and scoring", "Part", shares))
-    passes = {label: spent[key] for key, label in PASSES.items() if key in spent}
+    learnt = sum(len(line.get("timesteps", [])) for line in run.losses)
+    known = {"unet_pictures_training": learnt, **spent} if learnt else spent
+    passes = {label: known[key] for key, label in PASSES.items() if key in known}
     if passes:
         rows = [[label, f"{count:,}"] for label, count in passes.items()]
         parts.append(table("Pictures through the U-Net", ["Part", "Pictures"], rows))

@@ -9,14 +9,17 @@ RESAMPLES: Final = 1000
 COVERAGE: Final = (2.5, 97.5)
 """Percentiles of a 95 % band."""
 
+FEWEST: Final = 5
+"""Values below which a bootstrap says nothing of others."""
+
 
 def band(values: Sequence[float | None]) -> tuple[float, float] | None:
     """The 95 % percentile bootstrap band of a mean (Efron 1979), the same at every call.
 
-    None for fewer than two values.
+    None for fewer than FEWEST values.
     """
     there = np.array([value for value in values if value is not None], dtype=float)
-    if len(there) < 2:
+    if len(there) < FEWEST:
         return None
     chosen = np.random.default_rng(0).integers(len(there), size=(RESAMPLES, len(there)))
     low, high = np.percentile(there[chosen].mean(axis=1), COVERAGE)

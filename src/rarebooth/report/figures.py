@@ -30,7 +30,7 @@ FIGURES: Final = (
     Figure("PRES change", "pres", "class.change", "how much nearer the class came to the photos"),
     Figure("Class drift", "drift", "class", "how far pictures of the class moved from the base's"),
     Figure("Unrelated drift", "drift", "unrelated", "how far pictures of other prompts moved"),
-    Figure("DIV", "div", "diverse.dino", "distance of pictures of one prompt from one another"),
+    Figure("DIV", "div", "simple.dino", "distance of pictures of one prompt from one another"),
     Figure("Copies", "copying", "diverse.above", "share nearer to a photo than any two photos are"),
     Figure(
         "Placed",

@@ -37,7 +37,7 @@ def _loss(run: RunView) -> str | None:
 
 def _stage(stage: str, lines: Sequence[Mapping[str, Any]]) -> list[str]:
     found: list[str] = []
-    dots = [(line["step"], line["loss"]) for line in lines if line["loss"] is not None]
+    dots = [(line["step"], line["loss"]) for line in lines if line.get("loss") is not None]
     if dots:
         course = Series("smoothed", _smoothed(dots), dots=dots, marks=False)
         found.append(chart(f"Loss of stage {stage}: steps and their moving mean", "step", [course]))

@@ -15,7 +15,8 @@ def nearest(runs: Sequence[RunView]) -> Part:
     return Part(
         "Nearest photos",
         "Left is a picture, right the photo it is nearest to; a flag means that they are more "
-        "alike than any two photos are, the mark of a copy.",
+        "alike than any two photos are, which a copy would be. It asks you to look: an encoder "
+        "that sees little but shape and colour, as the embedded DINO, flags every good likeness.",
         body,
         absent,
     )

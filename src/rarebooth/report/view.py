@@ -71,6 +71,13 @@ class RunView:
         settings = self.record.get("settings", {})
         return self.scores.get("noun") or settings.get("noun") or "subject"
 
+    @property
+    def learning(self) -> float | None:
+        """Seconds of what was learnt, without what was drawn to look at or to choose by."""
+        stages = {line["stage"] for line in self.losses} | {"preparation"}
+        spent = [value for name, value in self.record.get("seconds", {}).items() if name in stages]
+        return sum(spent) if spent else None
+
     def about(self, checkpoint: str | None) -> Mapping[str, Any]:
         """What ``scores.json`` says of a checkpoint."""
         return self.scores.get("checkpoints", {}).get(checkpoint, {})

@@ -1,0 +1,308 @@
+"""What a benchmark found: means over subjects, from its plan and its records alone.
+
+Only subjects count that every entry has finished with all its seeds, from the plan's first to the
+first hole: rows are means over these, or, where an entry is run on some, over those. Seeds are
+averaged to a subject, subjects to a mean. Nothing depends on the order of jobs or where they ran.
+"""
+
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import takewhile
+from statistics import fmean, stdev
+from typing import Any, Final, TypeAlias
+
+from rarebooth import scores
+from rarebooth.bench import measures
+from rarebooth.bench.intervals import Estimate, over_subjects, paired
+from rarebooth.bench.plan import Entry, JobSpec, Plan
+from rarebooth.bench.record import Record
+from rarebooth.catalogue import cost
+from rarebooth.choose import Quality
+from rarebooth.methods import find as find_method
+
+Body: TypeAlias = Mapping[str, Any]
+"""What a record holds of a job that is done."""
+
+Seeds: TypeAlias = dict[str, dict[str, list[float]]]
+"""Values by measure and subject, one a seed."""
+
+ORACLE: Final = "oracle"
+CHOICES: Final = ("fixed", "held-out", ORACLE)
+"""Which checkpoint counts. The oracle looks at the scores that it reports."""
+
+JUDGED_BY: Final = ("dino", "diverse")
+"""What the oracle chooses by."""
+
+TO_FIXED: Final = "samples_to_fixed"
+TO_HELD_OUT: Final = "samples_to_held_out"
+
+COUNTED: Final = (
+    TO_FIXED,
+    TO_HELD_OUT,
+    "samples",
+    "class_images",
+    "unet_pictures_class_images",
+    "unet_pictures_drawing",
+)
+"""Costs that are the same wherever a job ran; those that no record names are worked out."""
+
+
+@dataclass(frozen=True)
+class Row:
+    """Estimates by measure. ``choice``: of ``CHOICES``, a checkpoint's steps, or "" for none.
+
+    A measure that no subject has is left out. Of a difference, ``entry`` is "one less other".
+    """
+
+    entry: str
+    choice: str
+    estimates: Mapping[str, Estimate]
+
+
+@dataclass(frozen=True)
+class Results:
+    """What tables show.
+
+    ``subjects``: those that count. ``of``: how many the plan has. ``drawn``: what each entry's
+    pictures were. ``conventions``: what each metric's numbers rest on, by metric. ``references``:
+    rows that no training made. ``differences``: entries less those they are compared to, subject by
+    subject. ``steps``: entries at those checkpoints that are scored of every subject.
+    ``validation``: "likeness", "following" and "harmonic" by the prompts that choose, at every
+    checkpoint. ``fixed``: the plan's checkpoint, by entry. ``chosen``: how many jobs chose which
+    by held-out prompts. ``spread``: standard deviations over the seeds of a subject. ``costs``:
+    means of a job, by entry. ``failed``: jobs that ended with an error, as "subject, entry, seed".
+    """
+
+    base: str
+    subjects: tuple[str, ...]
+    of: int
+    drawn: tuple[str, ...]
+    conventions: Mapping[str, tuple[str, ...]]
+    rows: tuple[Row, ...]
+    references: tuple[Row, ...]
+    differences: tuple[Row, ...]
+    steps: tuple[Row, ...]
+    validation: tuple[Row, ...]
+    fixed: Mapping[str, str]
+    chosen: Mapping[str, Mapping[str, int]]
+    spread: tuple[Row, ...]
+    costs: Mapping[str, Mapping[str, float]]
+    failed: tuple[str, ...]
+
+
+def results(plan: Plan, records: Mapping[JobSpec, Record]) -> Results:
+    """Average the records of a plan's jobs; those that are not there yet may be missing."""
+    bodies = counted(plan, records)
+    of_entries = {entry.label: _of(entry, bodies) for entry in plan.entries}
+    seeds = {
+        (entry.label, choice): _seeds(of_entries[entry.label], choice)
+        for entry in plan.entries
+        for choice in CHOICES
+        if choice != ORACLE or entry.score == "all"
+    }
+    return Results(
+        base=next((job.plain["base"] for job in bodies), plan.base),
+        subjects=tuple(dict.fromkeys(job.subject for job in bodies)),
+        of=len(plan.subjects),
+        drawn=_drawn(plan),
+        conventions=_conventions(bodies.values()),
+        rows=tuple(_row(*row, _means(values)) for row, values in seeds.items() if values),
+        references=tuple(_references(bodies)),
+        differences=tuple(_differences(plan, seeds)),
+        steps=tuple(row for entry in plan.entries for row in _steps(of_entries[entry.label])),
+        validation=tuple(
+            row for entry in plan.entries for row in _validation(of_entries[entry.label])
+        ),
+        fixed={entry.label: str(entry.fixed) for entry in plan.entries},
+        chosen={
+            label: dict(Counter(body["chosen"]["held-out"] for body in own.values()))
+            for label, own in of_entries.items()
+        },
+        spread=tuple(_spread(seeds)),
+        costs=_costs(plan, bodies),
+        failed=tuple(
+            f"{job.subject}, {job.label}, {job.seed}"
+            for job in plan.jobs
+            if job in records and records[job]["status"] == "failed"
+        ),
+    )
+
+
+def counted(plan: Plan, records: Mapping[JobSpec, Record]) -> dict[JobSpec, Body]:
+    """The jobs of the first subjects that are finished with every entry and seed."""
+
+    def finished(jobs: Sequence[JobSpec]) -> bool:
+        return all(job in records and records[job]["status"] == "done" for job in jobs)
+
+    groups = takewhile(finished, (plan.jobs_of(subject) for subject in plan.subjects))
+    return {job: records[job]["body"] for group in groups for job in group}
+
+
+def means_of_entries(
+    plan: Plan,
+    bodies: Mapping[JobSpec, Body],
+    numbers: Callable[[JobSpec, Body], Mapping[str, float | None]],
+    names: Sequence[str],
+) -> dict[str, dict[str, float]]:
+    """Means over an entry's jobs; without those that none of its jobs has."""
+    found: dict[str, dict[str, float]] = {}
+    for entry in plan.entries:
+        own = [numbers(job, body) for job, body in _of(entry, bodies).items()]
+        for name in names:
+            known = [value for each in own if (value := each.get(name)) is not None]
+            if known:
+                found.setdefault(entry.label, {})[name] = fmean(known)
+    return found
+
+
+def _of(entry: Entry, bodies: Mapping[JobSpec, Body]) -> dict[JobSpec, Body]:
+    return {job: body for job, body in bodies.items() if job.label == entry.label}
+
+
+def _row(entry: str, choice: str, values: Mapping[str, Mapping[str, float]]) -> Row:
+    """A row of one value a subject."""
+    found = {name: over_subjects([*each.values()]) for name, each in values.items() if each}
+    return Row(entry, choice, found)
+
+
+def _seeds(bodies: Mapping[JobSpec, Body], choice: str) -> Seeds:
+    found: Seeds = {}
+    for job, body in bodies.items():
+        scored = _scored(body, choice)
+        for measure in measures.ALL:
+            value = measure.value(scored)
+            if value is not None:
+                found.setdefault(measure.name, {}).setdefault(job.subject, []).append(value)
+    return found
+
+
+def _means(seeds: Seeds) -> dict[str, dict[str, float]]:
+    return {
+        name: {subject: fmean(values) for subject, values in by_subject.items()}
+        for name, by_subject in seeds.items()
+    }
+
+
+def _scored(body: Body, choice: str) -> Mapping[str, Any]:
+    """The scores of the checkpoint that counts."""
+    checkpoints = body["checkpoints"]
+    if choice != ORACLE:
+        return checkpoints[body["chosen"].get(choice, choice)]["scores"]
+    every: list[Mapping[str, Any]] = [each["scores"] for each in checkpoints.values()]
+    known = [(scores.value(each, *JUDGED_BY), each) for each in every]
+    # Of equal ones the earlier, as where a checkpoint is chosen by held-out prompts.
+    return max(known, key=lambda pair: float("-inf") if pair[0] is None else pair[0])[1]
+
+
+def _references(bodies: Mapping[JobSpec, Body]) -> Iterator[Row]:
+    by_subject = {
+        subject: measures.references(
+            _scored(body, "fixed") for job, body in bodies.items() if job.subject == subject
+        )
+        for subject in dict.fromkeys(job.subject for job in bodies)
+    }
+    for label, columns in measures.REFERENCES.items():
+        values = {
+            name: {
+                subject: rows[label][name]
+                for subject, rows in by_subject.items()
+                if name in rows.get(label, {})
+            }
+            for name in columns
+        }
+        if any(values.values()):
+            yield _row(label, "", values)
+
+
+def _differences(plan: Plan, seeds: Mapping[tuple[str, str], Seeds]) -> Iterator[Row]:
+    for entry in plan.entries:
+        for choice in CHOICES if entry.compare_to is not None else ():
+            one, other = (
+                _means(seeds.get((label, choice), {}))
+                for label in (entry.compare_to or "", entry.label)
+            )
+            found = {name: paired(one[name], other[name]) for name in one if name in other}
+            kept = {name: each for name, each in found.items() if each is not None}
+            if kept:
+                yield Row(f"{entry.compare_to} less {entry.label}", choice, kept)
+
+
+def _steps(bodies: Mapping[JobSpec, Body]) -> Iterator[Row]:
+    """An entry at its checkpoints; none where only one is scored of every subject."""
+    every = [
+        {name for name, about in body["checkpoints"].items() if "scores" in about}
+        for body in bodies.values()
+    ]
+    common = set[str]().union(*every).intersection(*every)
+    label = next((job.label for job in bodies), "")
+    for name in sorted(common, key=int) if len(common) > 1 else ():
+        yield _row(label, name, _means(_seeds(bodies, name)))
+
+
+def _validation(bodies: Mapping[JobSpec, Body]) -> Iterator[Row]:
+    found: dict[tuple[str, str], Seeds] = {}
+    for job, body in bodies.items():
+        for name, about in body["checkpoints"].items():
+            told: Mapping[str, float] = about["validation"]
+            harmonic = Quality(told["likeness"], told["following"]).harmonic
+            seeds = found.setdefault((job.label, name), {})
+            for key, value in {**told, "harmonic": harmonic}.items():
+                seeds.setdefault(key, {}).setdefault(job.subject, []).append(value)
+    for row, seeds in found.items():
+        yield _row(*row, _means(seeds))
+
+
+def _spread(seeds: Mapping[tuple[str, str], Seeds]) -> Iterator[Row]:
+    for row, by_measure in seeds.items():
+        found = {
+            name: {
+                subject: stdev(values) for subject, values in by_subject.items() if len(values) > 1
+            }
+            for name, by_subject in by_measure.items()
+        }
+        if any(found.values()):
+            yield _row(*row, found)
+
+
+def _drawn(plan: Plan) -> tuple[str, ...]:
+    """What the pictures of each entry were, where entries differ apart."""
+    found: dict[str, list[str]] = {}
+    for entry in plan.entries:
+        extent, draw = entry.extent, entry.draw
+        said = (
+            f"{extent.diverse} pictures a diverse prompt, {extent.simple} simple, "
+            f"{extent.validation} a validation prompt, {extent.others} of the class; "
+            f"{draw.sampler}, {draw.sampler_steps} steps, guidance {draw.guidance:g}"
+        )
+        left = "; likeness to a photo that was not learnt from" if entry.leave_one_out else ""
+        found.setdefault(f"{said}{left}", []).append(entry.label)
+    return tuple(f"{', '.join(labels)}: {said}" for said, labels in found.items())
+
+
+def _conventions(bodies: Iterable[Body]) -> dict[str, tuple[str, ...]]:
+    """What was said of each metric; more than one thing where machines differ."""
+    said: dict[str, dict[str, None]] = {}
+    for body in bodies:
+        for metric, convention in body["conventions"].items():
+            said.setdefault(metric, {})[convention] = None
+    return {metric: tuple(conventions) for metric, conventions in said.items()}
+
+
+def _costs(plan: Plan, bodies: Mapping[JobSpec, Body]) -> dict[str, dict[str, float]]:
+    def of(job: JobSpec, body: Body) -> dict[str, float | None]:
+        return {
+            **body["cost"],
+            TO_FIXED: _samples_to(job, job.fixed),
+            TO_HELD_OUT: _samples_to(job, int(body["chosen"]["held-out"])),
+        }
+
+    return means_of_entries(plan, bodies, of, COUNTED)
+
+
+def _samples_to(job: JobSpec, steps: int) -> float:
+    """Pictures that pass the U-Net with gradients until so many steps of the last stage."""
+    method = find_method(job.method)(**job.settings)
+    *earlier, last = cost(method).stages
+    before = sum(stage.samples or 0 for stage in earlier)
+    return before + (last.samples or 0) * steps / (last.steps or steps)

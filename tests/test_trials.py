@@ -1,0 +1,81 @@
+"""The table of what was tried tells what failed, and no part of a run replaces it."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+SETTING = """
+from pathlib import Path
+import trials
+trials.FOLDER, trials.PAGE = Path(__file__).parent, Path(__file__).with_name("page.md")
+"""
+AFTER = """
+import pytest
+
+@pytest.mark.trials("R1", "fails after its attempts", quick=2, full=2)
+def test_after(trials):
+    for trial in trials:
+        with trial:
+            pass
+    assert trials.survived == 3, "too | few"
+
+@pytest.mark.trials("R2", "fails in an attempt", quick=2, full=2)
+def test_within(trials):
+    for trial in trials:
+        with trial as number:
+            assert number
+"""
+BEFORE = """
+import pytest
+
+@pytest.fixture
+def broken():
+    raise OSError("nothing here")
+
+@pytest.mark.trials("R3", "fails before", quick=2, full=2)
+def test_before(broken, trials):
+    pass
+
+@pytest.mark.trials("R4", "holds", quick=2, full=2)
+def test_good(trials):
+    for trial in trials:
+        with trial:
+            pass
+"""
+
+
+def run(folder, *words):
+    command = [sys.executable, "-m", "pytest", "-q", "-p", "trials", "-p", "no:cacheprovider"]
+    path = os.pathsep.join((str(Path(__file__).parent), *filter(None, sys.path)))
+    subprocess.run(
+        [*command, *words],
+        cwd=folder,
+        env={
+            **os.environ,
+            "TRIALS": "full",
+            "PYTHONPATH": path,
+            "PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1",
+        },
+        capture_output=True,
+        check=False,
+    )
+    page = folder / "page.md"
+    return page.read_text("utf-8").splitlines() if page.exists() else None
+
+
+def test_only_the_whole_folder_writes_the_table_and_it_tells_what_failed(tmp_path):
+    for name, text in {"conftest": SETTING, "test_one": AFTER, "test_two": BEFORE}.items():
+        (tmp_path / f"{name}.py").write_text(text, "utf-8")
+    assert run(tmp_path, "test_one.py") is None
+    assert run(tmp_path, "-k", "not good") is None
+    lines = run(tmp_path)
+    assert lines is not None
+    rows = [line for line in lines if line.startswith("| R")]
+    assert rows[1:] == [
+        "| R2 | fails in an attempt | 2 | 1 |  |",
+        "| R3 | fails before | 0 | 0, but **not the whole** | failed: OSError nothing here |",
+        "| R4 | holds | 2 | 2 |  |",
+    ]
+    assert rows[0].startswith("| R1 | fails after its attempts | 2 | 2, but **not the whole** | ")
+    assert "failed: AssertionError too / few" in rows[0]
