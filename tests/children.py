@@ -3,9 +3,11 @@
 import io
 import multiprocessing
 import os
+import shutil
 import sys
 import time
 from contextlib import redirect_stderr, redirect_stdout
+from dataclasses import replace
 from multiprocessing.process import BaseProcess
 from pathlib import Path
 
@@ -29,6 +31,40 @@ def _run(words: list[str], said: str) -> None:
         code = run(words)
         Path(said).write_text(out.getvalue(), "utf-8")
     sys.exit(code)
+
+
+def train_and_keep(words: list[str], said: str) -> None:
+    """``rarebooth train`` that draws in one step, judges without a network, and keeps states.
+
+    The last states are copied beside the run folder before they are discarded, class images lie
+    there too: ``<run>-states`` and ``<run>-cache``.
+    """
+    from judging import JUDGES
+    from rarebooth import evaluation, plan, training
+    from rarebooth.class_images import CACHE
+    from rarebooth.folder import RunFolder
+    from rarebooth.settings import Preset
+
+    os.environ[CACHE] = f"{words[words.index('--out') + 1]}-cache"
+    discard, whole = RunFolder.discard_state, plan.preset_for
+
+    def keep(self: RunFolder) -> None:
+        place = self.path.with_name(f"{self.path.name}-states")
+        if not place.exists():
+            copy = place.with_suffix(".part")
+            shutil.rmtree(copy, ignore_errors=True)
+            shutil.copytree(self.state, copy, ignore=shutil.ignore_patterns(".*"))
+            copy.rename(place)
+        discard(self)
+
+    def quick(name: str) -> Preset:
+        preset = whole(name)
+        return replace(preset, draw=replace(preset.draw, sampler_steps=1))
+
+    RunFolder.discard_state = keep
+    plan.preset_for = evaluation.preset_for = quick
+    training.open_judges = lambda *_: JUDGES
+    _run(words, said)
 
 
 def start(words: list[str], said: Path) -> BaseProcess:

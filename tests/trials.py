@@ -2,11 +2,11 @@
 
 A test says with ``@pytest.mark.trials`` what it tries and how often, and makes each attempt inside
 ``with trial``. In full, attempts go on after one that failed, so that the table tells how many did,
-and the table is written to ``docs/reliability.md``.
+and the table is written to ``docs/reliability.md`` where all of ``tests/reliability`` was run.
 """
 
 import os
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -15,12 +15,18 @@ from types import TracebackType
 import pytest
 
 FULL = os.environ.get("TRIALS") == "full"
+FOLDER = Path(__file__).with_name("reliability")
 PAGE = Path(__file__).parents[1] / "docs" / "reliability.md"
+LONGEST_REASON = 120
+"""Letters of an error that the table repeats."""
 
 
 @dataclass
 class Trials:
-    """The attempts of one test: iterate, and make each inside ``with trial as number``."""
+    """The attempts of one test: iterate, and make each inside ``with trial as number``.
+
+    ``broke``: what the test failed of, if it was not one of the attempts.
+    """
 
     row: str
     said: str
@@ -29,6 +35,7 @@ class Trials:
     survived: int = 0
     figures: list[str] = field(default_factory=list[str])
     failures: list[BaseException] = field(default_factory=list[BaseException])
+    broke: BaseException | None = None
 
     def __iter__(self) -> Iterator["Trial"]:
         return (Trial(self, number) for number in range(self.count))
@@ -62,18 +69,26 @@ class Trial(AbstractContextManager[int]):
         return FULL and isinstance(error, Exception)
 
 
-_rows: list[Trials] = []
+_rows: dict[str, Trials] = {}
+_left_out: list[pytest.Item] = []
+
+
+def _row(item: pytest.Item) -> Trials | None:
+    """The row of a test that makes trials."""
+    mark = item.get_closest_marker("trials")
+    if mark is not None and item.nodeid not in _rows:
+        row, said = mark.args
+        kind = getattr(item, "callspec", None)
+        name = f"{said}: {kind.id}" if kind else said
+        _rows[item.nodeid] = Trials(row, name, mark.kwargs["full" if FULL else "quick"])
+    return _rows.get(item.nodeid)
 
 
 @pytest.fixture
 def trials(request: pytest.FixtureRequest) -> Iterator[Trials]:
     """The attempts that the test's mark asks for."""
-    mark = request.node.get_closest_marker("trials")
-    row, said = mark.args
-    kind = getattr(request.node, "callspec", None)
-    name = f"{said}: {kind.id}" if kind else said
-    made = Trials(row, name, mark.kwargs["full" if FULL else "quick"])
-    _rows.append(made)
+    made = _row(request.node)
+    assert made is not None, "a test that makes trials says so by its mark"
     yield made
     assert made.tried, "no attempt was made"
     if made.failures:
@@ -82,23 +97,38 @@ def trials(request: pytest.FixtureRequest) -> Iterator[Trials]:
         ) from made.failures[0]
 
 
-def pytest_sessionfinish() -> None:
-    """Write the table, where everything was tried in full."""
-    if FULL and _rows:
-        PAGE.write_text(page(_rows), "utf-8")
+def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo[None]) -> None:
+    """Note what a test failed of before or after its attempts, whose count does not tell it."""
+    error = call.excinfo.value if call.excinfo and call.when != "teardown" else None
+    if error is None or isinstance(error, pytest.skip.Exception):
+        return
+    made = _row(item)
+    if made is not None and error not in made.failures:
+        made.broke = error
 
 
-def page(rows: list[Trials]) -> str:
+def pytest_deselected(items: list[pytest.Item]) -> None:
+    """Note what is not run."""
+    _left_out.extend(items)
+
+
+def pytest_sessionfinish(session: pytest.Session, exitstatus: int) -> None:
+    """Write the table, where everything was tried in full: a part of it would replace the whole."""
+    ended = exitstatus in {pytest.ExitCode.OK, pytest.ExitCode.TESTS_FAILED}
+    stopped = session.shouldstop or session.shouldfail
+    there = {item.path for item in session.items}
+    if FULL and ended and not stopped and not _left_out and there >= {*FOLDER.glob("test_*.py")}:
+        PAGE.write_text(page(_rows.values()), "utf-8")
+
+
+def page(rows: Iterable[Trials]) -> str:
     """``docs/reliability.md``."""
     from importlib import metadata
 
     from rarebooth.machine import machine
 
     versions = ", ".join(f"{name} {metadata.version(name)}" for name in ("torch", "diffusers"))
-    lines = [
-        f"| {each.row} | {each.said} | {each.tried} | {each.survived} | {'; '.join(each.figures)} |"
-        for each in sorted(rows, key=lambda each: int(each.row.removeprefix("R")))
-    ]
+    lines = [_line(each) for each in sorted(rows, key=lambda each: int(each.row.removeprefix("R")))]
     return "\n".join(
         (
             "# Reliability",
@@ -115,3 +145,12 @@ def page(rows: list[Trials]) -> str:
             "",
         )
     )
+
+
+def _line(row: Trials) -> str:
+    survived, figures = str(row.survived), row.figures
+    if row.broke is not None:
+        said = " ".join(str(row.broke).split()).replace("|", "/")[:LONGEST_REASON]
+        survived += ", but **not the whole**"
+        figures = [*figures, f"failed: {type(row.broke).__name__} {said}".rstrip()]
+    return f"| {row.row} | {row.said} | {row.tried} | {survived} | {'; '.join(figures)} |"

@@ -220,7 +220,8 @@ def _verified(entry: Path) -> Mapping[str, Any] | None:
         manifest = json.loads((entry / MANIFEST).read_text(encoding="utf-8"))
         # The manifest has no digest of its own: the folder's name repeats what it says.
         whole = entry.name == _name(manifest["stage"], manifest["done"]) and all(
-            digest(entry / name) == known for name, known in manifest["sha256"].items()
+            Path(name).name == name and digest(entry / name) == known
+            for name, known in manifest["sha256"].items()
         )
     except (OSError, ValueError, KeyError, TypeError, AttributeError):
         return None

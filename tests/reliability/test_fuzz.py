@@ -4,10 +4,10 @@ import random
 import time
 
 import pytest
-from test_r10_images import KINDS
+from test_r10_images import KINDS, started
 from test_r12_safetensors import mutated, subject
 
-from rarebooth import artifact
+from rarebooth import artifact, decoder
 from rarebooth.checking import check
 from rarebooth.decoder import decode
 from rarebooth.errors import ArtifactError
@@ -21,7 +21,7 @@ SECONDS = 600 if FULL else 2
 def test_pictures(trials):
     for trial in trials:
         with trial:
-            dice, count, refused = random.Random(1), 0, 0
+            dice, count, sound, refused, child = random.Random(1), 0, 0, 0, started()
             until = time.monotonic() + SECONDS / 2
             while time.monotonic() < until:
                 made = dice.choice(KINDS)(dice)
@@ -29,9 +29,16 @@ def test_pictures(trials):
                 try:
                     pixels, _ = decode(made.data, 32)
                     assert pixels.shape == (32, 32, 3)
+                    sound += made.shows is not None
                 except UnusablePhotoError:
+                    assert made.shows is None, "a sound picture was refused"
                     refused += 1
-            trials.figure(f"{count} pictures, {refused} refused, nothing else raised")
+                assert decoder._shared.child is child, "a picture ended the decoder"
+            assert sound
+            trials.figure(
+                f"{count} pictures, {refused} refused and all {sound} sound ones read by one "
+                "decoder, nothing else raised"
+            )
 
 
 @pytest.mark.trials("R12", "fuzzed subject files, read for 5 minutes", quick=1, full=1)

@@ -5,12 +5,12 @@ import signal
 import time
 
 import pytest
-from children import ended, send, start, started, wait_until
 
+from children import ended, send, start, started, wait_until
 from rarebooth import store
 from training_jobs import record, same_result
 
-LONG = ["--token-steps", "40", "--steps", "80", "--save-state-every", "80"]
+LONG = ["--token-steps", "40", "--steps", "80", "--save-state-every", "79"]
 SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
 

@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 import torch
-from children import ended, started, wait_until
 
+from children import ended, started, wait_until
 from rarebooth import store
 from rarebooth.run import State
 

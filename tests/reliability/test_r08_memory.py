@@ -70,6 +70,32 @@ def test_a_job_without_memory_ends_and_the_next_one_runs(
             capsys.readouterr()
 
 
+@pytest.mark.trials("R8", "memory runs out while a subject is drawn", quick=1, full=9)
+@pytest.mark.usefixtures("quick_drawing")
+def test_a_drawing_without_memory_ends_and_the_next_one_runs(
+    trials, photos, tiny_folder, tmp_path, monkeypatch, capsys
+):
+    base, home = ["--base", str(tiny_folder()), "--device", "cpu"], tmp_path / "run"
+    words = ["train", str(photos), "--noun", "dog", *base, "--choose", "last"]
+    assert run([*words, "--previews", "none", *QUICK, "--out", str(home)]) == 0
+    words = ["generate", str(home), "a photo of {}", *base, "--steps", "1"]
+    capsys.readouterr()
+    for trial in trials:
+        with trial as number:
+            place = tmp_path / str(number)
+            with monkeypatch.context() as patch:
+                where = ("condition", "denoise", "decode")[number % 3]
+                short_of_memory(patch, where, 1, ERRORS[number // 3])
+                assert run([*words, "--out", str(place)]) == 4, where
+            said = capsys.readouterr().err
+            assert "memory" in said
+            assert "Traceback" not in said
+            assert not any(place.rglob("*")), "half a picture"
+            assert run([*words, "--out", str(place)]) == 0
+            assert len(list(place.iterdir())) == 1
+            capsys.readouterr()
+
+
 def train_within(words: list[str], room: int, said: str) -> None:
     """Trains in a process that may only take ``room`` bytes more than it has."""
     import contextlib

@@ -6,8 +6,8 @@ import time
 from pathlib import Path
 
 import pytest
-from children import barrier, ended, started
 
+from children import barrier, ended, started
 from rarebooth import store
 from rarebooth.errors import BusyError
 

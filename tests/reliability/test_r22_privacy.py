@@ -109,3 +109,31 @@ def test_nothing_tells_of_the_machine_or_its_owner(
 
 def test_the_environment_is_as_it_was():
     assert os.environ.get("HF_TOKEN") != TOKEN
+
+
+@pytest.mark.parametrize("place", ["home", "cache", "elsewhere"])
+def test_a_run_that_fails_does_not_say_where(place, somewhere, tiny_folder, tmp_path, monkeypatch):
+    from rarebooth.errors import DivergedError, ResourceError
+    from rarebooth.methods.two_stage import TwoStage
+
+    cache = tmp_path / "cache of jane doe" / "my pictures"
+    monkeypatch.setenv("RAREBOOTH_CACHE", str(cache))
+    other = tmp_path / "jane doe" / "some disk"
+    where = {"home": somewhere.parent / "a b", "cache": cache / "dog 12", "elsewhere": other}[place]
+
+    def fail(*_):
+        raise ResourceError(f"Nothing can be kept in {where}: no.") from OSError(28, "no", where)
+
+    def unquoted(_):
+        raise DivergedError
+
+    monkeypatch.setattr(TwoStage, "fit", fail)
+    monkeypatch.setattr("rarebooth.cli.job.quote", unquoted)
+    out = tmp_path / "out"
+    words = ["train", str(somewhere), "--noun", "dog", "--base", str(tiny_folder())]
+    words += ["--method", "two-stage", "--device", "cpu", "--choose", "last", "--out", str(out)]
+    assert run(words) == 4
+    record = (out / "run.json").read_text()
+    assert "Nothing can be kept in ..." in record
+    for secret in ("jane", "doe", "my pictures", "some disk", str(tmp_path)):
+        assert secret not in record

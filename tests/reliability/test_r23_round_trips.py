@@ -2,12 +2,13 @@
 
 import pytest
 import torch
-from safetensors.torch import load_file
+from safetensors.torch import load_file, save_file
 
 from rarebooth import artifact
 from rarebooth.base import Session
 from rarebooth.bases import open_base
 from rarebooth.exporting import export
+from rarebooth.exports.diffusers_folder import TABLE, pieces
 from rarebooth.plan import plan
 from training_jobs import finish
 
@@ -21,11 +22,33 @@ PREDICTIONS = ("epsilon", "v_prediction")
 TOLERANCE = 1e-5
 
 
-def answer(base, condition):
+def learn(method, photos, base, run):
+    """A run of a few steps; its subject file and what it holds."""
+    flags = {"noun": "dog", "base": str(base), "method": method, "device": "cpu"}
+    flags |= {"checkpoint_every": 1, "previews": "none", "choose": "last"}
+    finish(plan(photos, {**flags, **METHODS[method]}, out=run))
+    return run / "subject.safetensors", artifact.load(run / "subject.safetensors")
+
+
+def answer(session, prompt):
+    """What the base draws noise as, when it is asked for a prompt."""
+    base = session.base
     generator = torch.Generator().manual_seed(1)
     noisy = torch.randn((1, *base.latent_shape), generator=generator)
     with torch.no_grad():
-        return base.denoise(noisy, torch.tensor([500]), condition)
+        return base.denoise(noisy, torch.tensor([500]), session.condition([prompt]))
+
+
+def apart(folder, base, delta):
+    """How far a folder's answer, by its own words and networks, is from the subject's."""
+    prompt = f"a photo of {delta.phrases[0]}"
+    with Session(open_base(str(base), device="cpu")) as session:
+        session.wear(delta)
+        expected = answer(session, prompt)
+    for word, vectors in delta.tokens.items():
+        prompt = prompt.replace(word, " ".join(pieces(word, len(vectors))))
+    with Session(open_base(str(folder), device="cpu")) as session:
+        return (answer(session, prompt) - expected).abs().max().item()
 
 
 @pytest.mark.trials(
@@ -37,28 +60,16 @@ def test_every_form_is_the_same_subject(method, trials, photos, tiny_folder, tmp
     for trial in trials:
         with trial as number:
             folder = tiny_folder(PREDICTIONS[number])
-            flags = {"noun": "dog", "base": str(folder), "method": method, "device": "cpu"}
-            flags |= {"checkpoint_every": 1, "previews": "none", "choose": "last"}
             run = tmp_path / f"run-{number}"
-            finish(plan(photos, {**flags, **METHODS[method]}, out=run))
-            learnt = artifact.load(run / "subject.safetensors")
+            subject, learnt = learn(method, photos, folder, run)
             again = tmp_path / f"again-{number}.safetensors"
             artifact.save(again, learnt.delta, learnt.header)
-            assert again.read_bytes() == (run / "subject.safetensors").read_bytes()
-
-            base = open_base(str(folder), device="cpu")
-            (phrase,) = learnt.delta.phrases
-            prompt = f"a photo of {phrase}"
-            with Session(base) as session:
-                session.wear(learnt.delta)
-                condition = session.condition([prompt])
-                expected = answer(base, condition)
+            assert again.read_bytes() == subject.read_bytes()
 
             made = export(run, "diffusers", tmp_path / f"folder-{number}", base=str(folder))
-            exported = open_base(str(made.folder), device="cpu")
-            apart = (answer(exported, condition) - expected).abs().max().item()
-            worst = max(worst, apart)
-            assert apart <= TOLERANCE
+            found = apart(made.folder, folder, learnt.delta)
+            worst = max(worst, found)
+            assert found <= TOLERANCE
 
             if learnt.delta.tokens:
                 words = tmp_path / f"words-{number}"
@@ -68,3 +79,20 @@ def test_every_form_is_the_same_subject(method, trials, photos, tiny_folder, tmp
                 (token,) = learnt.delta.tokens
                 assert torch.equal(vectors, learnt.delta.tokens[token])
     trials.figure(f"at most {worst:.0e} apart")
+
+
+def test_an_export_that_lost_something_is_noticed(photos, tiny_folder, tmp_path):
+    base = tiny_folder()
+    _, learnt = learn("two-stage", photos, base, tmp_path / "run")
+    folder = export(tmp_path / "run", "diffusers", tmp_path / "made", base=str(base)).folder
+    assert apart(folder, base, learnt.delta) <= TOLERANCE
+    unet = "unet/diffusion_pytorch_model.safetensors"
+    whole = (folder / unet).read_bytes()
+    (folder / unet).write_bytes((base / unet).read_bytes())
+    assert apart(folder, base, learnt.delta) > TOLERANCE, "the U-Net's change must matter"
+    (folder / unet).write_bytes(whole)
+    text = "text_encoder/model.safetensors"
+    tensors = load_file(folder / text)
+    tensors[TABLE][len(load_file(base / text)[TABLE]) :] = 0
+    save_file(tensors, folder / text, {"format": "pt"})
+    assert apart(folder, base, learnt.delta) > TOLERANCE, "the new word must matter"

@@ -1,19 +1,30 @@
 """A benchmark of 360 jobs, its driver and its workers killed: the table is the same to the byte."""
 
+import importlib.util
 import multiprocessing
+import os
 import random
+import signal
+import subprocess
+import sys
 import threading
+import time
+from multiprocessing.process import BaseProcess
 from pathlib import Path
 
 import pytest
 
 from bench_jobs import PLAN, body, drive, poisoned, records_in, small_plan, stub, table
-from children import ended, started, wait_until
+from children import PATIENCE, ended, started, wait_until
 from rarebooth.bench.executors import pool
 from rarebooth.bench.executors.inline import Inline
 from rarebooth.bench.executors.pool import Pool
+from rarebooth.bench.executors.ray import Ray
+from rarebooth.bench.plan import read_plan
 from rarebooth.bench.work import work
 from trials import FULL
+
+NO_RAY = importlib.util.find_spec("ray") is None
 
 MANY = PLAN.replace('only = ["backpack", "can", "cat", "dog"]\n', "").replace(
     "seeds = [0, 1]", f"seeds = {list(range(11))}"
@@ -61,9 +72,10 @@ def test_killed_workers_cost_no_job(straight, trials, tmp_path, monkeypatch):
     for trial in trials:
         with trial:
             threading.Event().wait(dice.uniform(0.05, 0.2))
-            crew = multiprocessing.active_children()
-            if crew:
-                dice.choice(crew).kill()
+            crew: list[BaseProcess] = []
+            while working.is_alive() and not (crew := multiprocessing.active_children()):
+                time.sleep(0.01)
+            dice.choice(crew).kill()
     working.join(120)
     assert over
     assert table(plan, records_in(out)) == straight
@@ -83,3 +95,73 @@ def test_a_poisonous_job_fails_alone(trials, tmp_path, monkeypatch):
                 "WorkerDied: the process that ran it died 3 times, the last time by signal 9"
             }
             assert len(found) == len(plan.jobs)
+
+
+def drive_on_ray(plan_file: str, folder: str) -> None:
+    """A benchmark on a cluster that it starts for itself on this machine."""
+    work(read_plan(Path(plan_file)).jobs, stub, records_in(Path(folder)), Ray())
+
+
+def ray_workers(driver: int) -> list[int]:
+    """The processes that run the tasks of a driver's cluster."""
+    parents: dict[int, list[tuple[int, str]]] = {}
+    for place in Path("/proc").glob("[0-9]*"):
+        try:
+            rest = (place / "stat").read_text().rpartition(")")[2].split()
+            said = (place / "cmdline").read_text("utf-8", "replace")
+        except OSError:
+            continue  # it has ended
+        parents.setdefault(int(rest[1]), []).append((int(place.name), said))
+    below, found = [driver], []
+    while below:
+        for pid, said in parents.get(below.pop(), []):
+            below.append(pid)
+            if said.startswith("ray::"):
+                found.append(pid)
+    return found
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(NO_RAY, reason="Ray is not installed; it comes with the extra rarebooth[ray]")
+@pytest.mark.trials(
+    "R25", "on Ray, a worker and then the driver killed at random", quick=1, full=10
+)
+def test_kills_on_ray_cost_no_job(straight, trials, tmp_path):
+    dice, out, plan = random.Random(27), tmp_path / "records", sweep(tmp_path)
+    every, killed = len(plan.jobs), 0
+    # In processes of their own: Ray asks for this machine's address in a way that tests forbid.
+    given = f"{str(tmp_path / 'plan.toml')!r}, {str(out)!r}"
+    code = f"import test_r25_sweeps as t; t.drive_on_ray({given})"
+    surroundings = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
+
+    def drive_it() -> subprocess.Popen[bytes]:
+        return subprocess.Popen(
+            [sys.executable, "-c", code],
+            env=surroundings,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+        )
+
+    def recorded() -> int:
+        return len(list(out.glob("*.json")))
+
+    for trial in trials:
+        with trial as number:
+            process, begun = drive_it(), recorded()
+            give_up = time.monotonic() + PATIENCE
+            while recorded() == begun and process.poll() is None and time.monotonic() < give_up:
+                time.sleep(0.01)
+            crew = ray_workers(process.pid)
+            if crew:
+                os.kill(dice.choice(crew), signal.SIGKILL)
+                killed += 1
+            target = every * (number + 1) // (trials.count + 1)
+            while recorded() < target and process.poll() is None and time.monotonic() < give_up:
+                time.sleep(0.01)
+            time.sleep(dice.random() * 0.1)
+            process.kill()
+            assert process.wait(PATIENCE) == -9
+    assert drive_it().wait(PATIENCE * 3) == 0
+    assert killed == trials.count
+    assert table(plan, records_in(out)) == straight
+    trials.figure(f"{every} jobs")
