@@ -9,8 +9,11 @@ import pytest
 from children import ended, send, start, started, wait_until
 from rarebooth import store
 from training_jobs import record, same_result
+from trials import FULL
 
-LONG = ["--token-steps", "40", "--steps", "80", "--save-state-every", "79"]
+STEPS = 80 if FULL else 30
+LONG = ["--token-steps", "40" if FULL else "15", "--steps", str(STEPS)]
+LONG += ["--save-state-every", str(STEPS - 1)]
 SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
 
