@@ -12,8 +12,8 @@ from training_jobs import record, same_result
 from trials import FULL
 
 STEPS = 80 if FULL else 30
-LONG = ["--token-steps", "40" if FULL else "15", "--steps", str(STEPS)]
-LONG += ["--save-state-every", str(STEPS - 1)]
+STAGES = ["--token-steps", "40" if FULL else "15", "--steps", str(STEPS)]
+LONG = [*STAGES, "--save-state-every", str(STEPS - 1)]
 SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
 
