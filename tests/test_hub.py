@@ -391,21 +391,21 @@ def test_the_digest_counts_content_and_place_and_order(tmp_path):
     assert digest != hub.weights_digest(tmp_path, [renamed, paths[1]])
 
 
-def test_an_index_that_points_elsewhere_is_refused(copied_folder):
+@pytest.mark.parametrize(
+    ("kept_as", "named", "said"),
+    [
+        ("other.safetensors", "../vae/x.safetensors", "names no weight files beside it"),
+        ("weights.bin", "weights.bin", "each must be a safetensors file"),
+    ],
+)
+def test_an_index_that_points_elsewhere_or_to_pickles_is_refused(
+    copied_folder, kept_as, named, said
+):
     path = copied_folder / "unet/diffusion_pytorch_model.safetensors"
-    path.rename(path.with_name("other.safetensors"))
+    path.rename(path.with_name(kept_as))
     index = path.with_name(f"{path.name}.index.json")
-    index.write_text(json.dumps({"weight_map": {"conv_in.bias": "../vae/x.safetensors"}}))
-    with pytest.raises(BaseModelError, match="names no weight files beside it"):
-        hub.weight_files(copied_folder, "unet")
-
-
-def test_an_index_that_names_pickles_is_refused(copied_folder):
-    path = copied_folder / "unet/diffusion_pytorch_model.safetensors"
-    path.rename(path.with_name("weights.bin"))
-    index = path.with_name(f"{path.name}.index.json")
-    index.write_text(json.dumps({"weight_map": {"conv_in.bias": "weights.bin"}}))
-    with pytest.raises(BaseModelError, match="each must be a safetensors file"):
+    index.write_text(json.dumps({"weight_map": {"conv_in.bias": named}}))
+    with pytest.raises(BaseModelError, match=said):
         hub.weight_files(copied_folder, "unet")
 
 
