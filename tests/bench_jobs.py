@@ -4,12 +4,14 @@ import os
 import random
 import signal
 import time
+from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 from rarebooth.bench.executors import pool
 from rarebooth.bench.executors.inline import Inline
 from rarebooth.bench.executors.pool import Pool
-from rarebooth.bench.plan import read_plan
+from rarebooth.bench.plan import JobSpec, read_plan
 from rarebooth.bench.record import Records
 from rarebooth.bench.results import results
 from rarebooth.bench.tables import markdown
@@ -79,6 +81,13 @@ def poisoned(job) -> dict[str, Any]:
     """A job that kills its process, each time, where it is the cat's."""
     if job.subject == "cat":
         os.kill(os.getpid(), signal.SIGKILL)
+    return stub(job)
+
+
+def held(gates: Path, blocks: Mapping[JobSpec, int], job: JobSpec) -> dict[str, Any]:
+    """A job that waits until the gate of its block is there."""
+    while not (gates / str(blocks[job])).exists():
+        time.sleep(0.005)
     return stub(job)
 
 

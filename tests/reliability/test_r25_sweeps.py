@@ -9,12 +9,13 @@ import subprocess
 import sys
 import threading
 import time
+from functools import partial
 from multiprocessing.process import BaseProcess
 from pathlib import Path
 
 import pytest
 
-from bench_jobs import PLAN, body, drive, poisoned, records_in, small_plan, stub, table
+from bench_jobs import PLAN, body, drive, held, poisoned, records_in, small_plan, stub, table
 from children import PATIENCE, ended, started, wait_until
 from rarebooth.bench.executors import pool
 from rarebooth.bench.executors.inline import Inline
@@ -65,17 +66,25 @@ def test_a_killed_driver_loses_nothing(straight, trials, tmp_path):
 def test_killed_workers_cost_no_job(straight, trials, tmp_path, monkeypatch):
     monkeypatch.setattr(pool, "START", "forkserver")
     dice, out, plan, over = random.Random(26), tmp_path / "records", sweep(tmp_path), []
+    # A block of jobs goes through for every kill and one for after them: there is always a crew.
+    blocks = {job: n * (trials.count + 1) // len(plan.jobs) for n, job in enumerate(plan.jobs)}
+    gates = tmp_path / "gates"
+    gates.mkdir()
+    run_job = partial(held, gates, blocks)
     working = threading.Thread(
-        target=lambda: over.append(work(plan.jobs, stub, records_in(out), Pool(2)))
+        target=lambda: over.append(work(plan.jobs, run_job, records_in(out), Pool(2))),
+        daemon=True,
     )
     working.start()
     for trial in trials:
-        with trial:
+        with trial as number:
+            (gates / str(number)).touch()
             threading.Event().wait(dice.uniform(0.05, 0.2))
             crew: list[BaseProcess] = []
             while working.is_alive() and not (crew := multiprocessing.active_children()):
                 time.sleep(0.01)
             dice.choice(crew).kill()
+    (gates / str(trials.count)).touch()
     working.join(120)
     assert over
     assert table(plan, records_in(out)) == straight
