@@ -10,6 +10,7 @@ from contextlib import redirect_stderr, redirect_stdout
 from dataclasses import replace
 from multiprocessing.process import BaseProcess
 from pathlib import Path
+from threading import Thread
 
 PATIENCE = 120
 """Seconds after which something hangs."""
@@ -90,8 +91,8 @@ def ended(process: BaseProcess) -> int | None:
     return process.exitcode
 
 
-def wait_until(condition, process: BaseProcess) -> None:
-    """Wait until something is so, or the process has ended."""
+def wait_until(condition, process: BaseProcess | Thread) -> None:
+    """Wait until something is so, or the process or thread has ended."""
     give_up = time.monotonic() + PATIENCE
     while not condition() and process.is_alive() and time.monotonic() < give_up:
         time.sleep(0.002)

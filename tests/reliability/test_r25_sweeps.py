@@ -66,7 +66,8 @@ def test_a_killed_driver_loses_nothing(straight, trials, tmp_path):
 def test_killed_workers_cost_no_job(straight, trials, tmp_path, monkeypatch):
     monkeypatch.setattr(pool, "START", "forkserver")
     dice, out, plan, over = random.Random(26), tmp_path / "records", sweep(tmp_path), []
-    # A block of jobs goes through for every kill and one for after them: there is always a crew.
+    # Each kill falls into a block of jobs of its own, and one block is left for after them: there
+    # is always a crew, and no job dies so often that it is given up.
     blocks = {job: n * (trials.count + 1) // len(plan.jobs) for n, job in enumerate(plan.jobs)}
     gates = tmp_path / "gates"
     gates.mkdir()
@@ -78,6 +79,8 @@ def test_killed_workers_cost_no_job(straight, trials, tmp_path, monkeypatch):
     working.start()
     for trial in trials:
         with trial as number:
+            before = sum(block < number for block in blocks.values())
+            wait_until(lambda before=before: len(list(out.glob("*.json"))) >= before, working)
             (gates / str(number)).touch()
             threading.Event().wait(dice.uniform(0.05, 0.2))
             crew: list[BaseProcess] = []
