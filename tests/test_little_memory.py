@@ -1,5 +1,7 @@
 """What makes a training fit into less memory: the same result, in fewer bytes."""
 
+import weakref
+
 import pytest
 import torch
 
@@ -7,6 +9,9 @@ from rarebooth import artifact
 from rarebooth.base import Session
 from rarebooth.errors import SettingsError
 from rarebooth.folder import RunFolder
+from rarebooth.methods.two_stage import TwoStage
+from rarebooth.run import Run
+from toy_base import toy_subject
 from training_jobs import finish, same_result, stop_after
 
 
@@ -43,6 +48,34 @@ def test_recomputing_keeps_less_and_gives_the_same_gradients(tiny_base):
     for name, grad in plain.items():
         assert torch.equal(grad, again[name]), name
     assert step(base)[1] == much  # outside, all is as before
+
+
+def test_what_steps_of_the_denoiser_do_not_need_is_given_back(tiny_base):
+    base = tiny_base()
+    subject, method = toy_subject(size=base.size), TwoStage(token_steps=2, steps=2)
+    encoder, autoencoder = (
+        weakref.ref(part()) for part in (base._parts.text_encoder, base._parts.vae)
+    )
+    prompts, pictures = ["a photo of a dog"], torch.ones(1, *base.latent_shape)
+    with torch.no_grad():
+        before = base.condition(prompts, {}), base.decode(pictures)
+    with Session(base) as session:
+        for step in method.fit(session, [subject], Run(seed=0)):
+            assert autoencoder() is None
+            assert (encoder() is None) == (step.stage == "denoiser")
+    with torch.no_grad():
+        again = base.condition(prompts, {}), base.decode(pictures)
+    assert torch.equal(before[0], again[0])
+    assert (before[1] == again[1]).all()
+
+
+def test_a_text_encoder_that_was_changed_is_kept(tiny_base):
+    base = tiny_base()
+    with Session(base) as session:
+        session.tune("text")
+        encoder = weakref.ref(base.part("text"))
+        session.release()
+        assert encoder() is not None
 
 
 def limited(monkeypatch, base, most):

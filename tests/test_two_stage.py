@@ -107,9 +107,9 @@ def test_it_is_the_plain_loop_of_the_paper(prediction, tmp_path):
 def test_stage_one_moves_one_vector_and_stage_two_leaves_it_alone(tiny_base):
     base = tiny_base()
     parts = base._parts
-    modules = {"unet": parts.unet, "vae": parts.vae, "text": parts.text_encoder}
 
     def content():
+        modules = {"unet": parts.unet, "vae": parts.vae(), "text": parts.text_encoder()}
         return {
             f"{name}.{key}": tensor.clone()
             for name, module in modules.items()

@@ -111,6 +111,9 @@ class ToyBase(Base):
     def recomputing(self) -> AbstractContextManager[object]:
         return nullcontext()
 
+    def release(self) -> None:
+        pass
+
     def original(self, part: str) -> Callable[[str], Tensor]:
         return lambda name: self._originals[part][name]
 

@@ -157,6 +157,13 @@ class Base(ABC):
         """
 
     @abstractmethod
+    def release(self) -> None:
+        """Give back the memory of all but the denoiser; what was changed there is lost.
+
+        The base reads it again when a prompt is to be encoded or a picture to be decoded.
+        """
+
+    @abstractmethod
     def original(self, part: str) -> Callable[[str], Tensor]:
         """A reader of a part's untouched tensors by parameter name, from the files on disk."""
 
@@ -216,6 +223,14 @@ class Session(AbstractContextManager["Session"]):
         for parameter in chosen.values():
             parameter.requires_grad_(True)
         return {f"{part}.{name}": parameter for name, parameter in chosen.items()}
+
+    def release(self) -> None:
+        """Have the base give back what a step of the denoiser alone does not need.
+
+        Nothing happens where the text encoder has been changed.
+        """
+        if "text" not in self._touched:
+            self.base.release()
 
     def lend(self, undo: AbstractContextManager[object]) -> None:
         """Enter a change of the base's modules that is to be undone when the base is given back."""

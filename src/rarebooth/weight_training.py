@@ -52,6 +52,7 @@ def told(session: Session, prompts: Sequence[str], *, learning: bool) -> Callabl
         return lambda: session.condition(prompts)
     with torch.no_grad():
         once = session.condition(prompts)
+    session.release()
     return lambda: once
 
 

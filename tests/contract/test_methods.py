@@ -140,7 +140,7 @@ def same(one, other):
 def content(base):
     """All tensors of the base, buffers and autoencoder with them."""
     parts = base._parts
-    modules = {"unet": parts.unet, "vae": parts.vae, "text_encoder": parts.text_encoder}
+    modules = {"unet": parts.unet, "vae": parts.vae(), "text_encoder": parts.text_encoder()}
     return {
         f"{name}.{key}": tensor.clone()
         for name, module in modules.items()
@@ -160,13 +160,13 @@ def without_adapters(tensors):
 def require_untouched(base, before):
     """The base is what it was: its numbers, its words, and nothing left to train in it."""
     assert same_tensors(content(base), before)
-    for module in (base._parts.unet, base._parts.vae, base._parts.text_encoder):
+    for module in (base._parts.unet, base._parts.vae(), base._parts.text_encoder()):
         assert not any(parameter.requires_grad for parameter in module.parameters())
         assert all(parameter.grad is None for parameter in module.parameters())
         for inner in module.modules():
             assert not inner._forward_hooks
             assert not inner._forward_pre_hooks
-    assert len(base._parts.tokenizer) == base._parts.text_encoder.config.vocab_size
+    assert len(base._parts.tokenizer) == base._parts.text_encoder().config.vocab_size
 
 
 @every_method

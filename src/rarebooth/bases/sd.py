@@ -28,6 +28,7 @@ from rarebooth import hub
 from rarebooth.base import Base, Identity, Posterior
 from rarebooth.bases.configuration import LARGEST_SIDE, reason, require_held, whole
 from rarebooth.bases.device import Precision, pick_device, pick_precision
+from rarebooth.bases.held import Held
 from rarebooth.errors import BaseModelError, SettingsError, is_out_of_memory
 from rarebooth.process import Process
 from rarebooth.quiet import quiet
@@ -41,8 +42,7 @@ _CLASSES: Mapping[str, Any] = {
     "vae": AutoencoderKL,
     "text_encoder": CLIPTextModel,
 }
-_FOLDERS = {"denoiser": "unet", "text": "text_encoder"}
-"""Where the trainable parts lie."""
+_TRAINABLE = ("denoiser", "text")
 
 _ATTENTION = {
     "denoiser": ("to_q", "to_k", "to_v", "to_out.0"),
@@ -76,8 +76,8 @@ class Parts:
     """The networks and the tokenizer of one model, as its files hold them."""
 
     unet: UNet2DConditionModel
-    vae: AutoencoderKL
-    text_encoder: CLIPTextModel
+    vae: Held[AutoencoderKL]
+    text_encoder: Held[CLIPTextModel]
     tokenizer: CLIPTokenizer
 
 
@@ -141,8 +141,8 @@ class StableDiffusion(Base):
         self._notice = notice
         self._cut: set[str] = set()
         self.precision = precision
-        self._scale = _scale(parts.vae)
-        side = size // _vae_factor(parts.vae)
+        self._scale = _scale(parts.vae())
+        side = size // _vae_factor(parts.vae())
         self.latent_shape = (parts.unet.config["in_channels"], side, side)
         self._prompt_length = _prompt_length(parts)
         self._tokenizers: dict[tuple[str, ...], CLIPTokenizer] = {(): parts.tokenizer}
@@ -175,20 +175,23 @@ class StableDiffusion(Base):
             require_held(config, part, [shape for path in paths for shape in _shapes(path)])
         scheduler_config = hub.read_json(folder / "scheduler" / "scheduler_config.json")
         process, schedule = _process(scheduler_config, place)
-        with quiet():
-            networks = {
-                part: _network(folder, part, fp16=".fp16" in paths[0].name)
-                for part, paths in files.items()
-            }
-            parts = Parts(**networks, tokenizer=_tokenizer(folder))
+
+        def held(part: str) -> Held[Any]:
+            fp16 = ".fp16" in files[part][0].name
+            return Held(lambda: _network(folder, part, fp16=fp16, device=place))
+
+        parts = Parts(
+            unet=held("unet")(),
+            vae=held("vae"),
+            text_encoder=held("text_encoder"),
+            tokenizer=_tokenizer(folder),
+        )
         _require_fit(parts)
         size = _size(parts, resolution)
         originals = {
-            part: Weights(files[subfolder], networks[subfolder])
-            for part, subfolder in _FOLDERS.items()
+            "denoiser": Weights(files["unet"], parts.unet),
+            "text": Weights(files["text_encoder"], parts.text_encoder()),
         }
-        for network in networks.values():
-            network.eval().requires_grad_(requires_grad=False).to(place)
         vocabulary = hub.tokenizer_files(folder)
         weights = [path for paths in files.values() for path in paths]
         content = hub.weights_digest(folder, [*weights, *vocabulary])
@@ -211,7 +214,10 @@ class StableDiffusion(Base):
 
     @torch.no_grad()
     def posterior(self, images: np.ndarray) -> Posterior:
-        """Encode photos, uint8 [N, size, size, 3], one at a time to bound memory."""
+        """Encode photos, uint8 [N, size, size, 3], one at a time to bound memory.
+
+        Training needs no more of the autoencoder, which is given back until pictures are decoded.
+        """
         expected = (self.size, self.size, 3)
         if images.dtype != np.uint8 or images.shape[1:] != expected or not len(images):
             raise SettingsError(
@@ -222,9 +228,10 @@ class StableDiffusion(Base):
         deviations: list[Tensor] = []
         for image in images:
             pixels = torch.tensor(image, device=self.device).permute(2, 0, 1).contiguous()[None]
-            latent = self._parts.vae.encode(pixels.float() / 255 * 2 - 1, return_dict=False)[0]
+            latent = self._parts.vae().encode(pixels.float() / 255 * 2 - 1, return_dict=False)[0]
             means.append(latent.mean * self._scale)
             deviations.append(latent.std * self._scale)
+        self._parts.vae.release()
         return Posterior(torch.cat(means), torch.cat(deviations))
 
     @torch.no_grad()
@@ -233,7 +240,7 @@ class StableDiffusion(Base):
 
         One at a time: it bounds memory, and a picture does not depend on its neighbours' number.
         """
-        vae: Any = self._parts.vae
+        vae: Any = self._parts.vae()
         pictures: list[Tensor] = []
         for latent in latents.to(self.device, torch.float32) / self._scale:
             pixels = vae.decode(latent[None], return_dict=False)[0][0]
@@ -282,7 +289,7 @@ class StableDiffusion(Base):
             return_tensors="pt",
         ).input_ids.to(self.device)
         with torch.autocast(self.device.type, enabled=False), _injected(self._table, vectors):
-            encoded = self._parts.text_encoder(ids).last_hidden_state
+            encoded = self._parts.text_encoder()(ids).last_hidden_state
         return encoded[[distinct.index(prompt) for prompt in prompts]]
 
     def denoise(self, noisy: Tensor, timestep: Tensor, condition: Tensor) -> Tensor:
@@ -293,7 +300,7 @@ class StableDiffusion(Base):
 
     def part(self, name: str) -> nn.Module:
         """A trainable part by name: "denoiser" or "text"."""
-        return getattr(self._parts, _FOLDERS[self._known(name)])
+        return self._parts.unet if self._known(name) == "denoiser" else self._parts.text_encoder()
 
     def cross_attention(self) -> Sequence[str]:
         """The denoiser's matrices that make keys and values of a prompt, by parameter name."""
@@ -313,20 +320,25 @@ class StableDiffusion(Base):
         finally:
             self._parts.unet.disable_gradient_checkpointing()
 
+    def release(self) -> None:
+        """Give back the text encoder and the autoencoder, until they are needed again."""
+        self._parts.text_encoder.release()
+        self._parts.vae.release()
+
     def original(self, part: str) -> Callable[[str], Tensor]:
         """A reader of a part's untouched tensors by parameter name, from the files on disk."""
         return self._originals[self._known(part)]
 
     @property
     def _table(self) -> nn.Embedding:
-        table = self._parts.text_encoder.get_input_embeddings()
+        table = self._parts.text_encoder().get_input_embeddings()
         assert isinstance(table, nn.Embedding)
         return table
 
     def _known(self, part: str) -> str:
-        if part not in _FOLDERS:
+        if part not in _TRAINABLE:
             raise SettingsError(
-                f"Stable Diffusion has no part {part!r} to train; it has {', '.join(_FOLDERS)}."
+                f"Stable Diffusion has no part {part!r} to train; it has {', '.join(_TRAINABLE)}."
             )
         return part
 
@@ -403,17 +415,19 @@ def _spellings(name: str) -> tuple[str, ...]:
     return name, f"text_model.{name}", name.removeprefix("text_model.")
 
 
-def _network(folder: Path, part: str, *, fp16: bool) -> Any:  # noqa: ANN401  one of _CLASSES
+def _network(folder: Path, part: str, *, fp16: bool, device: torch.device) -> Any:  # noqa: ANN401  one of _CLASSES
+    """One part as its files say, fp32, with nothing to be trained."""
     dtype = {"dtype" if part == "text_encoder" else "torch_dtype": torch.float32}
     try:
-        network, report = _CLASSES[part].from_pretrained(
-            folder / part,
-            use_safetensors=True,
-            local_files_only=True,
-            variant="fp16" if fp16 else None,
-            output_loading_info=True,
-            **dtype,
-        )
+        with quiet():
+            network, report = _CLASSES[part].from_pretrained(
+                folder / part,
+                use_safetensors=True,
+                local_files_only=True,
+                variant="fp16" if fp16 else None,
+                output_loading_info=True,
+                **dtype,
+            )
     except Exception as error:  # a wrong configuration fails anywhere in the libraries' code
         if is_out_of_memory(error):
             raise
@@ -427,12 +441,13 @@ def _network(folder: Path, part: str, *, fp16: bool) -> Any:  # noqa: ANN401  on
             f"The base model is incomplete: its {part} lacks {len(missing)} tensors, the first "
             f"{missing[0]}. Fetch the model again, or pick another with --base."
         )
-    return network
+    return network.eval().requires_grad_(requires_grad=False).to(device)
 
 
 def _tokenizer(folder: Path) -> CLIPTokenizer:
     try:
-        return CLIPTokenizer.from_pretrained(folder / "tokenizer", local_files_only=True)
+        with quiet():
+            return CLIPTokenizer.from_pretrained(folder / "tokenizer", local_files_only=True)
     except Exception as error:  # the tokenizers library raises bare Exception
         if is_out_of_memory(error):
             raise
@@ -484,7 +499,7 @@ def _scale(vae: AutoencoderKL) -> float:
 def _prompt_length(parts: Parts) -> int:
     """Tokens of a prompt that the text encoder reads, with those for start and end."""
     said = parts.tokenizer.model_max_length
-    encoded: int = parts.text_encoder.config.max_position_embeddings
+    encoded: int = parts.text_encoder().config.max_position_embeddings
     # A tokenizer that names no length has 10^30, which is not wrong.
     length = min(said, encoded) if type(said) is int else said
     what = "model_max_length in tokenizer/tokenizer_config.json"
@@ -493,20 +508,20 @@ def _prompt_length(parts: Parts) -> int:
 
 def _require_fit(parts: Parts) -> None:
     """Raise BaseModelError where the parts are no text-to-image model together."""
-    unet, latent = parts.unet.config, parts.vae.config["latent_channels"]
+    unet, latent = parts.unet.config, parts.vae().config["latent_channels"]
     if unet["in_channels"] != latent or unet["out_channels"] != latent:
         raise BaseModelError(
             f"The base model's U-Net reads {unet['in_channels']} channels and its autoencoder has "
             f"{latent}: an inpainting, depth or editing model. Pick a text-to-image model with "
             "--base."
         )
-    width = parts.text_encoder.config.hidden_size
+    width = parts.text_encoder().config.hidden_size
     if unet["cross_attention_dim"] != width:
         raise BaseModelError(
             f"The base model's U-Net listens to {unet['cross_attention_dim']} numbers a token and "
             f"its text encoder says {width}: the parts are of different models."
         )
-    rows = parts.text_encoder.config.vocab_size
+    rows = parts.text_encoder().config.vocab_size
     if len(parts.tokenizer) > rows:
         raise BaseModelError(
             f"The base model's tokenizer knows {len(parts.tokenizer)} tokens and its text encoder "
@@ -519,7 +534,7 @@ def _vae_factor(vae: AutoencoderKL) -> int:
 
 
 def _size(parts: Parts, resolution: int | None) -> int:
-    factor = _vae_factor(parts.vae)
+    factor = _vae_factor(parts.vae())
     own: int | None = parts.unet.config["sample_size"]
     if own is not None:
         whole(own, "sample_size in unet/config.json", most=LARGEST_SIDE)

@@ -180,15 +180,9 @@ def method_of(spec: JobSpec) -> Method:
 
 
 def compact(found: scores.Plain) -> scores.Plain:
-    """Scores with the numbers of prompts as a list, in the protocol's order."""
+    """Scores without the numbers of single prompts, which would be three quarters of a record."""
     return {
-        metric: {
-            of: {
-                key: list(content.values()) if key == "prompts" else content
-                for key, content in each.items()
-            }
-            for of, each in by_kind.items()
-        }
+        metric: {of: {"value": each["value"]} for of, each in by_kind.items()}
         for metric, by_kind in found.items()
     }
 
