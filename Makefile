@@ -56,8 +56,9 @@ lint: $(STAMP)
 	$(BIN)/basedpyright --pythonpath $(BIN)/python
 	$(BIN)/lint-imports
 
+# Two at a time: as many as the smallest machine has processors.
 test: lint
-	$(TEST_ENV) $(BIN)/python -m pytest
+	$(TEST_ENV) $(BIN)/python -m pytest --numprocesses 2 --dist worksteal
 
 full-size: $(STAMP)
 	$(TEST_ENV) $(BIN)/python -m pytest -m full_size
