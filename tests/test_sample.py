@@ -8,10 +8,12 @@ import torch
 from diffusers.pipelines.stable_diffusion.pipeline_stable_diffusion import StableDiffusionPipeline
 from diffusers.schedulers.scheduling_ddim import DDIMScheduler
 from diffusers.schedulers.scheduling_dpmsolver_multistep import DPMSolverMultistepScheduler
+from diffusers.schedulers.scheduling_pndm import PNDMScheduler
 
 from rarebooth import sample
 from rarebooth.base import Session
 from rarebooth.errors import DivergedError, SettingsError
+from rarebooth.settings import DrawSettings
 from toy_base import ToyBase
 
 PROMPTS = ("a photo of dog", "red cat on the beach", "a toy")
@@ -34,6 +36,8 @@ def reference_scheduler(sampler, config) -> Any:
     # and DPM-Solver++ is used with the spacing of its authors.
     if sampler == "ddim":
         return DDIMScheduler.from_config(config, clip_sample=False)
+    if sampler == "pndm":
+        return PNDMScheduler.from_config(config)
     return DPMSolverMultistepScheduler.from_config(config, timestep_spacing="linspace")
 
 
@@ -54,7 +58,7 @@ def pipeline(tiny_folder):
 @predictions
 @pytest.mark.parametrize(
     ("sampler", "steps", "guidance"),
-    [("ddim", 50, 7.5), ("ddim", 7, 1.0), ("dpm++", 12, 7.5), ("dpm++", 5, 1.0)],
+    [("ddim", 50, 7.5), ("ddim", 7, 1.0), ("dpm++", 12, 7.5), ("dpm++", 5, 1.0), ("pndm", 9, 7.5)],
 )
 def test_pictures_are_those_of_diffusers(tiny_base, pipeline, prediction, sampler, steps, guidance):
     base, pipe = tiny_base(prediction), pipeline(prediction)
@@ -111,6 +115,23 @@ def test_a_picture_does_not_depend_on_its_batch(tiny_base, sampler, monkeypatch)
     monkeypatch.setattr(sample, "BATCH", 2)
     assert apart(together, draw(base, prompts, seeds, **options)) <= 1
     assert min(apart(together[at], together[at + 3]) for at in range(2)) > 3
+
+
+@pytest.mark.parametrize("guidance", [1.0, 7.5])
+@pytest.mark.parametrize("sampler", get_args(sample.Sampler))
+def test_drawing_costs_what_its_settings_say(sampler, guidance, monkeypatch):
+    base, asked = ToyBase(), []
+    whole = base.denoise
+
+    def denoise(noisy, timestep, condition):
+        asked.append(len(noisy))
+        return whole(noisy, timestep, condition)
+
+    monkeypatch.setattr(base, "denoise", denoise)
+    settings = DrawSettings(sampler=sampler, sampler_steps=6, guidance=guidance)
+    with Session(base) as session:
+        sample.draw(session, PROMPTS, SEEDS, **settings.options)
+    assert sum(asked) == len(PROMPTS) * settings.forwards
 
 
 def test_the_same_call_draws_the_same_bytes_whatever_the_global_generator(tiny_base):
@@ -191,7 +212,7 @@ def test_the_bases_own_schedule_is_kept():
 
 
 def test_an_unknown_sampler_is_refused_and_the_known_named():
-    with pytest.raises(SettingsError, match=r"'euler'; known: ddim, dpm\+\+") as caught:
+    with pytest.raises(SettingsError, match=r"'euler'; known: ddim, dpm\+\+, pndm") as caught:
         draw(ToyBase(), sampler="euler")
     assert caught.value.exit_code == 2
 

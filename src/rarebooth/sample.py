@@ -11,11 +11,12 @@ import numpy as np
 import torch
 from diffusers.schedulers.scheduling_ddim import DDIMScheduler
 from diffusers.schedulers.scheduling_dpmsolver_multistep import DPMSolverMultistepScheduler
+from diffusers.schedulers.scheduling_pndm import PNDMScheduler
 
 from rarebooth.base import Base, Session
 from rarebooth.errors import DivergedError, SettingsError
 
-Sampler = Literal["ddim", "dpm++"]
+Sampler = Literal["ddim", "dpm++", "pndm"]
 BATCH = 8
 """Pictures drawn together: a compromise between speed and memory."""
 
@@ -26,7 +27,8 @@ SMALL, SMALL_BATCH = 32 * 32, 16
 def scheduler(sampler: str, config: Mapping[str, Any]) -> Any:  # noqa: ANN401
     """The diffusers scheduler for a sampler's name, with the base's own noise schedule.
 
-    "ddim": Song et al. 2021, eta 0. "dpm++": DPM-Solver++ 2M, Lu et al. 2022.
+    "ddim": Song et al. 2021, eta 0. "dpm++": DPM-Solver++ 2M, Lu et al. 2022. "pndm": Liu et al.
+    2022 without its Runge-Kutta steps, what Stable Diffusion's own folders name.
     """
     settings = {key: value for key, value in config.items() if not key.startswith("_")}
     if sampler == "ddim":
@@ -36,6 +38,9 @@ def scheduler(sampler: str, config: Mapping[str, Any]) -> Any:  # noqa: ANN401
     if sampler == "dpm++":
         settings["timestep_spacing"] = "linspace"
         return DPMSolverMultistepScheduler.from_config(settings)
+    if sampler == "pndm":
+        settings["skip_prk_steps"] = True
+        return PNDMScheduler.from_config(settings)
     known = ", ".join(get_args(Sampler))
     raise SettingsError(f"Unknown sampler {sampler!r}; known: {known}.")
 

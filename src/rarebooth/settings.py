@@ -67,14 +67,15 @@ class DrawOptions(TypedDict):
 class DrawSettings:
     """How pictures are drawn: the field's usual DDIM 50, guidance 7.5, or a preset's."""
 
-    sampler: Literal["ddim", "dpm++"] = "ddim"
+    sampler: Literal["ddim", "dpm++", "pndm"] = "ddim"
     sampler_steps: int = 50
     guidance: float = 7.5
 
     @property
     def forwards(self) -> int:
         """Pictures that pass the U-Net for one that is drawn: guidance takes two a step."""
-        return self.sampler_steps * (1 if self.guidance == 1 else 2)
+        calls = self.sampler_steps + (self.sampler == "pndm")  # its second step is taken twice
+        return calls * (1 if self.guidance == 1 else 2)
 
     @property
     def options(self) -> DrawOptions:

@@ -60,8 +60,8 @@ def markdown(found: Results) -> str:
         )
     return _lines(
         f"Base {found.base}, {len(found.subjects)} of {found.of} subjects: "
-        f"{', '.join(found.subjects)}. Means over subjects, with bootstrap intervals of {LEVEL} %; "
-        "(n) where only n subjects have a number. Fixed: the checkpoint that the plan names; "
+        f"{', '.join(found.subjects)}. Means over subjects, with bootstrap intervals of {LEVEL} % "
+        "where they are two or more; (n) where only n subjects have a number. Fixed: the checkpoint that the plan names; "
         "held-out: chosen by four prompts of other words and seeds than any that a score is made "
         "from, though their scenes are scored too: of objects all four (the beach, sunflowers, a "
         "mountain, a white rug), of cats and dogs the beach and the mountain; oracle: the best by "
@@ -176,7 +176,9 @@ def _cell(each: Estimate | None, number: str, whole: int) -> str:
     if each is None:
         return "-"
     mean, low, high = (number.format(value) for value in (each.mean, each.low, each.high))
-    return f"{mean} [{low}, {high}]{f' ({each.count})' if each.count < whole else ''}"
+    # Resampling one subject gives itself, which would look like certainty.
+    interval = f" [{low}, {high}]" if each.count > 1 else ""
+    return f"{mean}{interval}{f' ({each.count})' if each.count < whole else ''}"
 
 
 def _plain_table(

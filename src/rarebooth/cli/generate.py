@@ -31,7 +31,7 @@ def command(
     count: Annotated[int, typer.Option(help="Pictures of each prompt.")] = 1,
     seed: Annotated[int, typer.Option(help="Seed of the first; the next have the next.")] = 0,
     sampler: Annotated[
-        str | None, typer.Option(help="ddim or dpm++. Default: the base's preset.")
+        str | None, typer.Option(help="ddim, dpm++ or pndm. Default: the base's preset.")
     ] = None,
     steps: Annotated[
         int | None, typer.Option(help="Steps of the sampler. Default: the base's preset.")
