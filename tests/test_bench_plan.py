@@ -255,7 +255,8 @@ def test_a_setting_may_be_the_noun_of_each_subject(tmp_path):
     }
     assert words["dog"] == "dog"
     assert words["bear_plushie"] == "animal"  # of "stuffed animal", what one token can be
-    assert {job.draw.guidance for job in jobs if job.label.startswith("guidance")} == {1.0, 5.0, 7.5, 10.0}
+    guidance = {job.draw.guidance for job in jobs if job.label.startswith("guidance")}
+    assert guidance == {1.0, 5.0, 7.5, 10.0}
 
 
 def test_the_ablations_name_what_they_are_compared_to():
