@@ -62,9 +62,10 @@ def markdown(found: Results) -> str:
         f"Base {found.base}, {len(found.subjects)} of {found.of} subjects: "
         f"{', '.join(found.subjects)}. Means over subjects, with bootstrap intervals of {LEVEL} % "
         "where they are two or more; (n) where only n subjects have a number. Fixed: the "
-        "checkpoint that the plan names; held-out: chosen by four prompts of other words and seeds than any that a score is made "
-        "from, though their scenes are scored too: of objects all four (the beach, sunflowers, a "
-        "mountain, a white rug), of cats and dogs the beach and the mountain; oracle: the best by "
+        "checkpoint that the plan names; held-out: chosen by four prompts of other words and "
+        "seeds than any that a score is made from, though their scenes are scored too: of objects "
+        "all four (the beach, sunflowers, a mountain, a white rug), of cats and dogs the beach "
+        "and the mountain; oracle: the best by "
         f"{' '.join(JUDGED_BY)} of the scores that are shown, for which no user could choose.",
         _failed(found),
         *chain.from_iterable(
