@@ -22,6 +22,8 @@ from typing import Any
 
 import numpy as np
 import torch
+from diffusers.pipelines.stable_diffusion.pipeline_stable_diffusion import StableDiffusionPipeline
+from diffusers.schedulers.scheduling_ddim import DDIMScheduler
 from diffusers.schedulers.scheduling_ddpm import DDPMScheduler
 from torch.utils.flop_counter import FlopCounterMode
 
@@ -103,7 +105,7 @@ def ours(base: Base, method: TwoStage) -> Iterator[tuple[str, float, int]]:
 def theirs(base: Base, batch: int) -> Iterator[tuple[str, float, int]]:
     """The same for diffusers' loop: the U-Net tuned, or one row of the whole table of words."""
     parts, device = base._parts, base.device
-    unet, vae, text = parts.unet, parts.vae, parts.text_encoder
+    unet, vae, text = parts.unet, parts.vae(), parts.text_encoder()
     noising = DDPMScheduler.from_config(dict(base.scheduler_config))
     pixels = torch.rand(batch, 3, base.size, base.size, device=device) * 2 - 1
     ids = parts.tokenizer(
@@ -181,12 +183,38 @@ def operations(base: Base) -> float:
     return float(counter.get_total_flops())
 
 
-def drawn(base: Base) -> float:
-    """Seconds a picture, 16 pictures of 50 steps."""
-    with Session(base) as session:
+def drawn(base: Base) -> Iterator[tuple[str, float]]:
+    """Side and seconds a picture: 50 DDIM steps, ours at once, diffusers' a prompt at a time."""
+    prompts = ["a photo of a dog", "a photo of a dog on the beach"] * 2
+    parts, each = base._parts, 4
+    pipeline = StableDiffusionPipeline(
+        vae=parts.vae(),
+        text_encoder=parts.text_encoder(),
+        tokenizer=parts.tokenizer,
+        unet=parts.unet,
+        scheduler=DDIMScheduler.from_config(dict(base.scheduler_config)),
+        safety_checker=None,  # pyright: ignore[reportArgumentType]  it may be left out
+        feature_extractor=None,  # pyright: ignore[reportArgumentType]
+        requires_safety_checker=False,
+    )
+    pipeline.set_progress_bar_config(disable=True)
+
+    def theirs() -> None:
+        bf16 = base.precision == "bf16"
+        for prompt in prompts:
+            with torch.autocast(base.device.type, torch.bfloat16, enabled=bf16):
+                pipeline(prompt, num_images_per_prompt=each, num_inference_steps=50)
+
+    def ours() -> None:
+        with Session(base) as session:
+            sample.draw(session, prompts * each, range(len(prompts) * each))
+
+    for side, act in (("ours", ours), ("diffusers", theirs), ("ours", ours), ("diffusers", theirs)):
+        wait(base.device)
         began = time.perf_counter()
-        sample.draw(session, ["a photo of a dog"] * 16, range(16))
-    return (time.perf_counter() - began) / 16
+        act()
+        wait(base.device)
+        yield side, (time.perf_counter() - began) / (len(prompts) * each)
 
 
 def main() -> None:
@@ -228,7 +256,8 @@ def main() -> None:
             for side, rows in sides.items():
                 for stage, seconds, most in rows:
                     keep(side=side, stage=stage, batch=batch, seconds=seconds, peak_bytes=most)
-        keep(side="ours", what="a picture", seconds=drawn(base))
+        for side, seconds in drawn(base):
+            keep(side=side, what="a picture", seconds=seconds)
         for batch in (4, 1):
             keep(side="ours", what="100 + 400 steps", batch=batch, **whole(base, batch, folder))
 
