@@ -85,6 +85,12 @@ def test_a_single_checkpoint_leaves_no_choice(flags, idles):
         ("dreambooth", {"split_batches": True, "batch": 1, "prior": False}, ["--split-batches"]),
         ("dreambooth", {"split_batches": True, "batch": 1, "prior": True}, []),
         ("two-stage", {"split_batches": True, "batch": 1, "token_batch": 2}, []),
+        (
+            "two-stage",
+            {"low_memory": True, "gradient_checkpointing": True},
+            ["--gradient-checkpointing"],
+        ),
+        ("two-stage", {"low_memory": True}, []),
         ("custom-diffusion", {"noun": "dog, cat", "choose": "held-out"}, ["--choose"]),
         ("custom-diffusion", {"noun": "dog, cat", "choose": "last"}, []),
     ],

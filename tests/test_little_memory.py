@@ -1,6 +1,8 @@
 """What makes a training fit into less memory: the same result, in fewer bytes."""
 
+import sys
 import weakref
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -10,7 +12,8 @@ from rarebooth.base import Session
 from rarebooth.errors import SettingsError
 from rarebooth.folder import RunFolder
 from rarebooth.methods.two_stage import TwoStage
-from rarebooth.run import Run
+from rarebooth.optimisers import eight_bit
+from rarebooth.run import Recipe, Run
 from toy_base import toy_subject
 from training_jobs import finish, same_result, stop_after
 
@@ -144,3 +147,27 @@ def test_a_run_may_go_on_with_checkpointing_and_ends_the_same(job, tmp_path):
     same_result(tmp_path / "straight", tmp_path / "run")
     with pytest.raises(SettingsError, match="split_batches"):
         job(split_batches="true")
+
+
+def test_low_memory_without_its_library_is_refused_before_the_base_is_opened(job, monkeypatch):
+    monkeypatch.setitem(sys.modules, "bitsandbytes", None)
+    monkeypatch.setattr("rarebooth.plan.open_base", lambda *_, **__: pytest.fail("it was opened"))
+    with pytest.raises(SettingsError, match=r'pip install "rarebooth\[low-memory\]"'):
+        job(low_memory="true")
+
+
+def test_low_memory_is_refused_where_its_library_has_no_optimiser(monkeypatch):
+    library = SimpleNamespace(optim="its optimisers")
+    monkeypatch.setitem(sys.modules, "bitsandbytes", library)
+    assert eight_bit(torch.device("cpu")) == library.optim
+    with pytest.raises(SettingsError, match=r"^low_memory .* mps.* --device cpu"):
+        eight_bit(torch.device("mps"))
+
+
+@pytest.mark.parametrize(("accumulate", "split"), [(2, False), (1, True)])
+def test_low_memory_takes_no_batch_in_pieces(accumulate, split):
+    recipe = Recipe(lr=1.0, steps=1, weight_decay=0.0, clip=None, accumulate=accumulate)
+    weights = {"weight": torch.zeros(1, requires_grad=True)}
+    unused = [lambda *_: pytest.fail("a step was taken")] * 3
+    with pytest.raises(SettingsError, match=r"^low_memory"):
+        next(Run(0, split=split, low_memory=True).train("only", weights, recipe, *unused))

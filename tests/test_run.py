@@ -1,6 +1,7 @@
 """The training loop: AdamW as written by hand, randomness by position, resume, divergence."""
 
 from dataclasses import replace
+from importlib.util import find_spec
 from typing import Any
 
 import numpy as np
@@ -25,6 +26,11 @@ TYPICAL = {
     "eps": 1e-8,
 }
 """What a loop would use that ignored the setting."""
+
+EIGHT_BIT = pytest.mark.skipif(
+    find_spec("bitsandbytes") is None,
+    reason="bitsandbytes is not installed; it comes with the extra rarebooth[low-memory]",
+)
 
 
 def nothing_learnt():
@@ -313,7 +319,10 @@ def test_on_a_gpu_losses_are_looked_at_in_blocks(monkeypatch):
 
 
 @pytest.mark.parametrize("what", ["state", "snapshot", "nothing"])
-def test_on_a_gpu_the_step_that_went_wrong_is_named_before_anything_is_saved(monkeypatch, what):
+@pytest.mark.parametrize("low_memory", [False, pytest.param(True, marks=EIGHT_BIT)])
+def test_on_a_gpu_the_step_that_went_wrong_is_named_before_anything_is_saved(
+    monkeypatch, low_memory, what
+):
     on_a_gpu(monkeypatch)
     weights = start()
     whole, batches = loss_of(weights), []
@@ -323,7 +332,9 @@ def test_on_a_gpu_the_step_that_went_wrong_is_named_before_anything_is_saved(mon
         return whole(batch) * (torch.nan if len(batches) == 4 else 1.0)
 
     recipe = replace(RECIPE, steps=20)
-    steps = Run(0).train("second", weights, recipe, draw, spoilt, nothing_learnt)
+    steps = Run(0, low_memory=low_memory).train(
+        "second", weights, recipe, draw, spoilt, nothing_learnt
+    )
 
     def save_after_seven():
         for step in steps:

@@ -152,6 +152,15 @@ def test_states_that_would_only_be_due_at_the_end_are_refused():
     assert resolve(find("two-stage"), longer, {}, {}, preset()).train.save_state_every == 10
 
 
+@pytest.mark.parametrize("other", [{"accumulate": 2}, {"split_batches": True}])
+def test_low_memory_is_for_whole_batches(other):
+    assert decide({"low_memory": True, "accumulate": 1}).train.low_memory
+    assert decide(other)
+    (key,) = other
+    with pytest.raises(SettingsError, match=rf"^low_memory .*{key}.* (--low-memory|one out)\.$"):
+        decide({"low_memory": True, **other})
+
+
 def test_a_resolution_is_a_number_of_pixels():
     assert decide({"resolution": 64}).train.resolution == 64
     with pytest.raises(SettingsError, match="resolution is 0"):

@@ -51,6 +51,8 @@ def _run_idle(resolved: Resolved) -> Iterator[tuple[str, str]]:
     alone = largest == 1 and not method.prior_images
     if resolved.origin.get("split_batches") in GIVEN and train.split_batches and alone:
         yield "split-batches", "a batch of 1 cannot be split"
+    if resolved.origin.get("gradient_checkpointing") in GIVEN and train.low_memory:
+        yield "gradient-checkpointing", "--low-memory does it in any case"
 
 
 def _batches(method: Method) -> Iterator[str]:

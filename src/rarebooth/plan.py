@@ -19,6 +19,7 @@ from rarebooth.errors import ResourceError, SettingsError
 from rarebooth.folder import STAGE_NAMES, RunFolder, of_last_stage
 from rarebooth.method import Method
 from rarebooth.methods import find as find_method
+from rarebooth.optimisers import eight_bit
 from rarebooth.photos import world_mark
 from rarebooth.probe import learnt_from
 from rarebooth.run import Step
@@ -32,11 +33,14 @@ SMALLEST = 1
 CHECKPOINT_BYTES = 2
 """Bytes a checkpoint takes for each number that is trained: fp16."""
 
-STATE_BYTES = 3 * 4
-"""Bytes a state takes for each number that is trained: the weight and AdamW's moments, fp32."""
+WEIGHT_BYTES = 4
+"""Bytes of each number that is trained, and of its gradient: fp32."""
 
-TRAINING_BYTES = 4 * 4
-"""Bytes of memory for each number that is trained: weight, gradient and AdamW's moments, fp32."""
+MOMENTS_BYTES = 2 * 4
+"""Bytes of AdamW's moments for each number that is trained: fp32."""
+
+EIGHT_BIT_BYTES = 2 * (1 + 4 / 256)
+"""The same with low_memory: a byte each, and an fp32 scale for every 256 of them."""
 
 FREE_TO_CHANGE = frozenset(
     {"choose", "device", "gradient_checkpointing", "previews", "save_state_every"}
@@ -50,6 +54,7 @@ NOT_THEN: Mapping[str, Any] = {
     "patience": 0,
     "gradient_checkpointing": False,
     "split_batches": False,
+    "low_memory": False,
 }
 """Settings that runs of earlier versions had not, and what they did without them."""
 
@@ -192,12 +197,14 @@ class Plan(Draft):
         The recommended checkpoint is a copy, and there are two states.
         """
         whole = len(of_last_stage(self.checkpoints))
-        return self._trained * (CHECKPOINT_BYTES * (whole + 1) + 2 * STATE_BYTES)
+        state = WEIGHT_BYTES + self._moments
+        return int(self._trained * (CHECKPOINT_BYTES * (whole + 1) + 2 * state))
 
     @property
     def memory_needed(self) -> int:
         """Bytes of memory for what is trained alone; the pictures in work come on top."""
-        return self._trained * TRAINING_BYTES
+        gradients = 0 if self.settings.train.low_memory else WEIGHT_BYTES
+        return int(self._trained * (WEIGHT_BYTES + gradients + self._moments))
 
     @property
     def disk_free(self) -> int:
@@ -220,6 +227,10 @@ class Plan(Draft):
     @property
     def _trained(self) -> int:
         return self.settings.method.trained(self.base)
+
+    @property
+    def _moments(self) -> float:
+        return EIGHT_BIT_BYTES if self.settings.train.low_memory else MOMENTS_BYTES
 
 
 def draft(
@@ -264,7 +275,10 @@ def draft(
             "out, or use a method with prior preservation and --prior true."
         )
     # Before the base, which may be a download of gigabytes.
-    pick_precision(train.precision, pick_device(train.device))
+    device = pick_device(train.device)
+    pick_precision(train.precision, device)
+    if train.low_memory:
+        eight_bit(device)
     name = "+".join(folder.resolve().name for folder in folders)
     folder = RunFolder(out or Path("runs") / f"{name}-{kind.name}")
     for each in (*folders, *([] if class_photos is None else [class_photos])):

@@ -93,9 +93,14 @@ def _pace(job: Plan) -> dict[str, float]:
         method = replace(method, class_images=1)
     times: dict[str, list[float]] = {stage: [] for stage in method.stages}
     train = job.settings.train
-    run = Run(train.seed, class_images=_blank, split=train.split_batches)
+    run = Run(
+        train.seed,
+        class_images=_blank,
+        split=train.split_batches,
+        low_memory=train.low_memory,
+    )
     with Session(job.base) as session, closing(method.fit(session, job.taught, run)) as steps:
-        if train.gradient_checkpointing:
+        if train.recomputes:
             session.lend(job.base.recomputing())
         began = time.perf_counter()
         for step in steps:

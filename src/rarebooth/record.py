@@ -13,6 +13,7 @@ from typing import Any
 from rarebooth.choose import Choice
 from rarebooth.class_images import cache_folder
 from rarebooth.errors import told_without_paths
+from rarebooth.optimisers import EIGHT_BIT
 from rarebooth.plan import Plan
 from rarebooth.run import State
 
@@ -34,6 +35,7 @@ class RunRecord:
     def begin(job: Plan) -> "RunRecord":
         """Write the record of a run that is about to start or to continue."""
         base = job.base
+        used = (*VERSIONED, EIGHT_BIT) if job.settings.train.low_memory else VERSIONED
         # Read again: the same plan may have been trained from before, and been interrupted.
         earlier = job.folder.read() or {}
         content: dict[str, Any] = {
@@ -61,7 +63,7 @@ class RunRecord:
             "device": str(base.device),
             "versions": {
                 "python": platform.python_version(),
-                **{name: metadata.version(name) for name in VERSIONED},
+                **{name: metadata.version(name) for name in used},
             },
             "seconds": dict(earlier.get("seconds", {})),
             "resumed_from": list(earlier.get("resumed_from", [])),

@@ -8,7 +8,7 @@ kernels add in any order.
 
 import hashlib
 import math
-from collections.abc import Callable, Collection, Generator, Mapping
+from collections.abc import Callable, Generator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
@@ -19,32 +19,19 @@ from torch import Tensor
 from rarebooth.base import Base, Batch
 from rarebooth.class_images import Drawn, Source
 from rarebooth.delta import Delta
-from rarebooth.errors import DivergedError, SettingsError, is_out_of_memory
+from rarebooth.errors import DivergedError, is_out_of_memory
+from rarebooth.optimisers import (
+    AfterBackward,
+    InBackward,
+    Optimiser,
+    Recipe,
+    require_whole_batches,
+    saved,
+)
 from rarebooth.process import sent
 
 GPU_CHECK_EVERY = 10
 """Steps between looks at the loss on a GPU, where each look makes the host wait."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class Recipe:
-    """How a stage is optimised: by AdamW (Loshchilov and Hutter 2019), mostly at a constant rate.
-
-    ``clip``: the largest global gradient norm, or None. ``accumulate``: the batch is worked off in
-    this many pieces, with the same result. ``falling``: the learning rate falls linearly to 0.
-    ``rates``: learning rates of single parts, by the name
-    before a weight's first point; ``lr`` is everyone else's.
-    """
-
-    lr: float
-    steps: int
-    weight_decay: float
-    clip: float | None
-    betas: tuple[float, float] = (0.9, 0.999)
-    eps: float = 1e-8
-    accumulate: int = 1
-    falling: bool = False
-    rates: Mapping[str, float] = field(default_factory=dict[str, float])
 
 
 @dataclass(frozen=True)
@@ -52,7 +39,7 @@ class State:
     """Enough to continue: where training stands and the tensors it stands on.
 
     ``finished``: the trained tensors of earlier stages, by stage. ``weights``: those of the stage
-    under way, by name. ``optimiser``: its slots ("exp_avg"), each with a tensor for every name.
+    under way, by name. ``optimiser``: its slots ("exp_avg"), each with tensors by these names.
     """
 
     stage: str
@@ -117,7 +104,8 @@ class Run:
     """A training run: its seed, the state it continues from, if any, and who draws class images.
 
     ``split``: a batch that does not fit into memory is worked off in twice as many pieces, as often
-    as it takes; ``notice`` is told of that.
+    as it takes; ``notice`` is told of that. ``low_memory``: weights are updated in the backward
+    pass, from moments in 8 bits (see ``optimisers``).
     """
 
     seed: int
@@ -125,6 +113,7 @@ class Run:
     class_images: Source = field(default_factory=Drawn)
     split: bool = False
     notice: Callable[[str], None] = lambda _: None
+    low_memory: bool = False
     finished: dict[str, Mapping[str, Tensor]] = field(
         init=False, default_factory=dict[str, Mapping[str, Tensor]]
     )
@@ -144,29 +133,25 @@ class Run:
         ``draw`` must take all its randomness from the generator it is given; ``loss`` returns one
         number a sample, [B]; ``after`` may correct the weights after each update, from nothing but
         themselves. Raises DivergedError when the loss or its gradient is no longer
-        finite: on a CPU before the update, on a GPU up to ``GPU_CHECK_EVERY`` steps later, but
-        always before a snapshot or a state could hold it.
+        finite: on a CPU before the update, on a GPU up to ``GPU_CHECK_EVERY`` steps later and with
+        ``low_memory`` right after it, but always before a snapshot or a state could hold it.
+        SettingsError where ``low_memory`` cannot be had.
         """
         if self.resume is not None and stage in self.resume.finished:
             _copy(self.resume.finished[stage], weights)
             self._finish(stage, weights)
             return
-        optimiser = torch.optim.AdamW(
-            _groups(weights, recipe),
-            lr=recipe.lr,
-            betas=recipe.betas,
-            eps=recipe.eps,
-            weight_decay=recipe.weight_decay,
-            fused=True,
-        )
+        if self.low_memory:
+            require_whole_batches(recipe.accumulate, split=self.split)
+        optimiser = (InBackward if self.low_memory else AfterBackward)(weights, recipe)
         begin = 0
         if self.resume is not None and self.resume.stage == stage:
             begin = self.resume.done
             _copy(self.resume.weights, weights)
-            _load_optimiser(optimiser, weights, self.resume.optimiser)
+            optimiser.load(self.resume.optimiser)
             self.resume = None
         # A loss of an earlier stage may have left gradients here, which no state would hold.
-        optimiser.zero_grad(set_to_none=True)
+        optimiser.drop()
         watch = _Watch(stage, recipe)
 
         def sound_snapshot() -> Delta:
@@ -176,27 +161,25 @@ class Run:
         pieces = recipe.accumulate
         for done in range(begin + 1, recipe.steps + 1):
             batch = draw(generator_for(self.seed, stage, done))
-            with _deterministic():
+            if recipe.falling:
+                optimiser.slow(1 - (done - 1) / recipe.steps)
+            with _deterministic(), optimiser.forming():
                 mean_loss, losses, pieces = self._backward(loss, batch, pieces, optimiser)
-            watch.add(done, batch, mean_loss, _clipped(weights.values(), recipe.clip))
+            watch.add(done, batch, mean_loss, optimiser.clip())
             if (
                 mean_loss.device.type == "cpu"
                 or done % GPU_CHECK_EVERY == 0
                 or done == recipe.steps
             ):
                 watch.look()
-            if recipe.falling:
-                for group in optimiser.param_groups:
-                    group["lr"] = group["peak"] * (1 - (done - 1) / recipe.steps)
             optimiser.step()
-            optimiser.zero_grad(set_to_none=True)
             with torch.no_grad():
                 after()
 
             def state(done: int = done) -> State:
                 watch.look()
                 finished = {name: _lent(tensors) for name, tensors in self.finished.items()}
-                return State(stage, done, finished, _lent(weights), _slots(optimiser, weights))
+                return State(stage, done, finished, _lent(weights), optimiser.slots())
 
             yield Step(stage, done, recipe.steps, mean_loss, losses, batch, sound_snapshot, state)
         self._finish(stage, weights)
@@ -206,7 +189,7 @@ class Run:
         loss: Callable[[Batch], Tensor],
         batch: Batch,
         pieces: int,
-        optimiser: torch.optim.Optimizer,
+        optimiser: Optimiser,
     ) -> tuple[Tensor, Tensor, int]:
         """Form the gradients; mean loss, loss of every sample, and in how many pieces it went."""
         count = len(batch.photo)
@@ -217,7 +200,7 @@ class Run:
                 if not self.split or pieces >= count or not is_out_of_memory(error):
                     raise
             # Not where the error is at hand: its frames hold the tensors that did not fit.
-            optimiser.zero_grad(set_to_none=True)
+            optimiser.drop()
             if batch.noise.device.type == "cuda":
                 torch.cuda.empty_cache()
             pieces = min(2 * pieces, count)
@@ -233,15 +216,6 @@ class Run:
         self.finished[stage] = weights
 
 
-def _groups(weights: Mapping[str, Tensor], recipe: Recipe) -> list[dict[str, Any]]:
-    """The optimiser's groups: one a learning rate."""
-    groups: dict[float, list[Tensor]] = {}
-    for name, tensor in weights.items():
-        lr = recipe.rates.get(name.partition(".")[0], recipe.lr)
-        groups.setdefault(lr, []).append(tensor)
-    return [{"params": tensors, "lr": lr, "peak": lr} for lr, tensors in groups.items()]
-
-
 def _backward(loss: Callable[[Batch], Tensor], batch: Batch, pieces: int) -> tuple[Tensor, Tensor]:
     """Form the gradients; returns the mean loss and the loss of every sample."""
     count = len(batch.photo)
@@ -254,19 +228,6 @@ def _backward(loss: Callable[[Batch], Tensor], batch: Batch, pieces: int) -> tup
         total += share.detach()
         each.append(losses.detach())
     return total, torch.cat(each)
-
-
-def _clipped(weights: Collection[Tensor], limit: float | None) -> Tensor:
-    """Shorten the gradients to a global norm of ``limit``; returns the norm they had.
-
-    As ``torch.nn.utils.clip_grad_norm_``, which reads and writes them all to multiply by 1.
-    """
-    grads = [weight.grad for weight in weights if weight.grad is not None]
-    norm = torch.nn.utils.get_total_norm(grads)
-    # On a GPU the host would have to wait for the norm.
-    if limit is not None and (norm.device.type != "cpu" or norm > limit):
-        torch.nn.utils.clip_grads_with_norm_(weights, limit, norm)
-    return norm
 
 
 class _Watch:
@@ -315,39 +276,4 @@ def _lent(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
 @torch.no_grad()
 def _copy(source: Mapping[str, Tensor], target: Mapping[str, Tensor]) -> None:
     for name, tensor in target.items():
-        tensor.copy_(_saved(source, name, tensor.shape))
-
-
-def _saved(source: Mapping[str, Tensor], name: str, *shapes: torch.Size) -> Tensor:
-    """A tensor of a state, of one of these shapes; SettingsError where the state is another's."""
-    tensor = source.get(name)
-    if tensor is None or tensor.shape not in shapes:
-        found = "is not there" if tensor is None else f"is {list(tensor.shape)} there"
-        wanted = " or ".join(str(list(shape)) for shape in shapes)
-        raise SettingsError(
-            f"The saved state is not one of this run: {name}, {wanted}, {found}. Remove the folder "
-            "state to begin anew, or choose another folder with --out."
-        )
-    return tensor
-
-
-def _slots(
-    optimiser: torch.optim.Optimizer, weights: Mapping[str, Tensor]
-) -> dict[str, dict[str, Tensor]]:
-    slots: dict[str, dict[str, Tensor]] = {}
-    for name, tensor in weights.items():
-        for slot, value in optimiser.state[tensor].items():
-            slots.setdefault(slot, {})[name] = value.detach()
-    return slots
-
-
-def _load_optimiser(
-    optimiser: torch.optim.Optimizer,
-    weights: Mapping[str, Tensor],
-    slots: Mapping[str, Mapping[str, Tensor]],
-) -> None:
-    for slot, saved in slots.items():
-        for name, tensor in weights.items():
-            # AdamW counts steps in a tensor that a fused optimiser keeps beside the weights.
-            kept = _saved(saved, name, tensor.shape, torch.Size())
-            optimiser.state[tensor][slot] = kept.to(tensor.device, copy=True)
+        tensor.copy_(saved(source, name, tensor.shape))

@@ -16,6 +16,7 @@ import pydantic
 from rarebooth import defaults
 from rarebooth.errors import SettingsError
 from rarebooth.method import Method
+from rarebooth.optimisers import require_whole_batches
 
 ENVIRONMENT = "RAREBOOTH_"
 ENVIRONMENT_ELSEWHERE = frozenset({"cache", "dreambench", "clip_bpe"})
@@ -36,6 +37,9 @@ class TrainSettings:
     which training stops, 0 for never. ``gradient_checkpointing``: intermediate results are formed
     again instead of kept, to the same result in less memory. ``split_batches``: a batch that does
     not fit into memory is worked off in smaller pieces, to the same result but for rounding.
+    ``low_memory``: intermediate results are formed again too, no more than one weight's gradient is
+    held, and AdamW's moments are kept in 8 bits, to another result: gradients are clipped tensor by
+    tensor.
     """
 
     noun: str
@@ -53,6 +57,12 @@ class TrainSettings:
     patience: int = 0
     gradient_checkpointing: bool = False
     split_batches: bool = False
+    low_memory: bool = False
+
+    @property
+    def recomputes(self) -> bool:
+        """Whether intermediate results are formed again instead of kept."""
+        return self.gradient_checkpointing or self.low_memory
 
 
 class DrawOptions(TypedDict):
@@ -255,5 +265,7 @@ def _check_run(train: TrainSettings, method: Method, origin: Mapping[str, str]) 
             f"patience is {train.patience}, and there is no probe to be patient with. Say how "
             "often to probe with probe_every, or leave patience out."
         )
+    if train.low_memory:
+        require_whole_batches(getattr(method, "accumulate", 1), split=train.split_batches)
     if train.resolution is not None and train.resolution < 1:
         raise SettingsError(f"resolution is {train.resolution}; it must be at least 1.")

@@ -178,13 +178,15 @@ def _take_steps(
     record.resumed(state, damaged)
     folder.cut_steps(method.stages, state.stage if state else None, state.done if state else 0)
     record.book("preparation")
-    run = Run(settings.seed, state, class_images, settings.split_batches, notice)
+    run = Run(
+        settings.seed, state, class_images, settings.split_batches, notice, settings.low_memory
+    )
     with (
         Session(job.base) as session,
         StepLog(folder.steps) as log,
         closing(method.fit(session, job.taught, run)) as steps,
     ):
-        if settings.gradient_checkpointing:
+        if settings.recomputes:
             session.lend(job.base.recomputing())
         watch = ProbeWatch.of(job) if settings.probe_every else None
         for step in steps:

@@ -28,9 +28,9 @@ from rarebooth.errors import RareboothError, ResourceError, is_out_of_memory
 TRAINING = (
     "These need less: --gradient-checkpointing, with the same result; smaller batches (--batch 1 "
     "--token-batch 1), or --split-batches, which works off in pieces what does not fit; "
-    "--precision bf16; a smaller --resolution. The same command, also with "
-    "--gradient-checkpointing, continues from the last saved state; other settings want another "
-    "--out."
+    "--precision bf16; a smaller --resolution; least of all --low-memory, with another result. The "
+    "same command, also with --gradient-checkpointing, continues from the last saved state; other "
+    "settings want another --out."
 )
 
 DRAWING = "Close other programs, use --precision bf16, or another --device. "

@@ -73,8 +73,8 @@ _PRIOR = (
     "that has it, such as dreambooth."
 )
 _MEMORY = (
-    "is not there yet. --batch 1, --gradient-checkpointing, --precision bf16 or a smaller "
-    "--resolution save memory."
+    "is not there yet. --batch 1, --gradient-checkpointing, --low-memory, --precision bf16 or a "
+    "smaller --resolution save memory."
 )
 _LOG = (
     "has nothing to do here: losses go to steps.jsonl in the run folder, and nothing is reported "
@@ -96,7 +96,7 @@ NOT_HERE: Mapping[str, str] = {
     "prior-weight": _PRIOR,
     "class-images": _PRIOR,
     "rank": "belongs to methods with adapters, such as dreambooth-lora. Leave it out.",
-    "use-8bit-adam": _MEMORY,
+    "use-8bit-adam": "is a part of --low-memory here: use that.",
     "enable-xformers-memory-efficient-attention": _MEMORY,
     "set-grads-to-none": "has nothing to do here: gradients are always freed. Leave it out.",
     "checkpoints-total-limit": (

@@ -98,6 +98,14 @@ def command(
             help="Work off a batch that does not fit into memory in smaller pieces.",
         ),
     ] = None,
+    low_memory: Annotated[
+        bool | None,
+        typer.Option(
+            "--low-memory",
+            help="As --gradient-checkpointing; besides, weights are updated one by one, from "
+            "moments in 8 bits: least memory, to another result.",
+        ),
+    ] = None,
     config: Annotated[
         Path | None, typer.Option(help="A TOML file of settings, by the names of the flags.")
     ] = None,
@@ -162,6 +170,7 @@ def command(
         "patience": patience,
         "gradient_checkpointing": gradient_checkpointing,
         "split_batches": split_batches,
+        "low_memory": low_memory,
     }
 
     from rarebooth import methods, settings
