@@ -155,13 +155,15 @@ def theirs(base: Base, batch: int) -> Iterator[tuple[str, float, int]]:
         yield "denoiser", paced(step(trained, 1.0), device), peak(device)
 
 
-def whole(base: Base, batch: int, folder: Path) -> dict[str, float]:
+def whole(base: Base, batch: int, folder: Path, *, low_memory: bool = False) -> dict[str, float]:
     """Seconds from weights in memory to the subject's file, by the paper's numbers of steps."""
     method = TwoStage(token_steps=TOKEN_STEPS, steps=STEPS, batch=batch)
     forget(base.device)
     began = time.perf_counter()
     with Session(base) as session:
-        fit = method.fit(session, [subject(base.size)], Run(0))
+        if low_memory:
+            session.lend(base.recomputing())
+        fit = method.fit(session, [subject(base.size)], Run(0, low_memory=low_memory))
         for step in fit:
             if step.done == step.total and step.stage == "denoiser":
                 header = Header(base.identity, method.name, {}, 0, ("dog",), PROMPT, base.size, "1")
@@ -260,6 +262,8 @@ def main() -> None:
             keep(side=side, what="a picture", seconds=seconds)
         for batch in (4, 1):
             keep(side="ours", what="100 + 400 steps", batch=batch, **whole(base, batch, folder))
+        spare = whole(base, 1, folder, low_memory=True)
+        keep(side="ours", what="100 + 400 steps, low memory", batch=1, **spare)
 
 
 if __name__ == "__main__":
