@@ -333,7 +333,7 @@ def test_dry_run_says_what_would_be_done_and_writes_nothing(
 ):
     monkeypatch.setenv("RAREBOOTH_LR", "2e-6")
     (place / "my.toml").write_text('lr = 1e-3\nseed = 7\nprompt = "a picture of {}"\n')
-    more = ["--config", "my.toml", "--token_steps=5", "--dry-run"]
+    more = ["--config", "my.toml", "--token_steps=5", "--compile", "--dry-run"]
     assert run(train(photos, base, *more)) == 0
     printed = capsys.readouterr().out
     assert listing(place) == {"my.toml"}
@@ -343,12 +343,14 @@ def test_dry_run_says_what_would_be_done_and_writes_nothing(
     assert "refused broken.jpg: this JPEG file is damaged" in printed
     assert "skipped, no photos: notes.txt" in printed
     assert "5 of the token, 400 of the denoiser" in printed
+    assert "compiled, which takes a minute or more" in printed
     assert "runs/pets-two-stage: checkpoints stage-one, 200, 400" in printed
     assert re.search(r"^disk +about [\d.]+ MB while it trains", printed, re.MULTILINE)
     shown = origins(printed)
     assert shown["token_steps"] == ("5", "flag")
     assert shown["lr"] == ("2e-06", "environment")
     assert shown["seed"] == ("7", "file")
+    assert shown["compile"] == ("True", "flag")
     assert shown["prompt"] == ("a picture of {}", "file")
     assert shown["method"] == ("two-stage", "default")
     assert shown["base"] == (base.name, "flag")

@@ -1,5 +1,6 @@
 """What makes a training fit into less memory: the same result, in fewer bytes."""
 
+import json
 import sys
 import weakref
 from types import SimpleNamespace
@@ -15,7 +16,7 @@ from rarebooth.methods.two_stage import TwoStage
 from rarebooth.optimisers import eight_bit
 from rarebooth.run import Recipe, Run
 from toy_base import toy_subject
-from training_jobs import finish, same_result, stop_after
+from training_jobs import PLACES, finish, same_result, stop_after
 
 
 def step(base, rows=2):
@@ -171,3 +172,13 @@ def test_low_memory_takes_no_batch_in_pieces(accumulate, split):
     unused = [lambda *_: pytest.fail("a step was taken")] * 3
     with pytest.raises(SettingsError, match=r"^low_memory"):
         next(Run(0, split=split, low_memory=True).train("only", weights, recipe, *unused))
+
+
+def test_a_run_of_a_version_without_these_settings_continues(job):
+    stop_after(job(), 5)
+    path = job().folder.record
+    kept = json.loads(path.read_text("utf-8"))
+    for name in ("gradient_checkpointing", "split_batches", "low_memory"):
+        assert kept["settings"].pop(name) is False
+    path.write_text(json.dumps(kept), "utf-8")
+    assert finish(job())[0] == PLACES[4]

@@ -114,6 +114,9 @@ class ToyBase(Base):
     def release(self) -> None:
         pass
 
+    def compiled(self, notice: Callable[[str], None]) -> AbstractContextManager[object]:
+        return nullcontext()
+
     def original(self, part: str) -> Callable[[str], Tensor]:
         return lambda name: self._originals[part][name]
 

@@ -164,6 +164,14 @@ class Base(ABC):
         """
 
     @abstractmethod
+    def compiled(self, notice: Callable[[str], None]) -> AbstractContextManager[object]:
+        """While inside, what the denoiser does to form gradients is compiled by torch.
+
+        To the same result but for rounding; what is drawn is drawn as without. ``notice`` is told
+        where torch cannot compile and the denoiser stays as it is.
+        """
+
+    @abstractmethod
     def original(self, part: str) -> Callable[[str], Tensor]:
         """A reader of a part's untouched tensors by parameter name, from the files on disk."""
 

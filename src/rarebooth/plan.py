@@ -55,6 +55,7 @@ NOT_THEN: Mapping[str, Any] = {
     "gradient_checkpointing": False,
     "split_batches": False,
     "low_memory": False,
+    "compile": False,
 }
 """Settings that runs of earlier versions had not, and what they did without them."""
 

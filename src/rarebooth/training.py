@@ -188,6 +188,8 @@ def _take_steps(
     ):
         if settings.recomputes:
             session.lend(job.base.recomputing())
+        if settings.compile:
+            session.lend(job.base.compiled(notice))
         watch = ProbeWatch.of(job) if settings.probe_every else None
         for step in steps:
             record.book(step.stage)

@@ -9,7 +9,7 @@ import json
 import math
 import re
 from collections.abc import Callable, Generator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from hashlib import sha256
 from pathlib import Path
@@ -17,6 +17,7 @@ from typing import Any, Self
 
 import numpy as np
 import torch
+from diffusers.models.attention import BasicTransformerBlock
 from diffusers.models.autoencoders.autoencoder_kl import AutoencoderKL
 from diffusers.models.unets.unet_2d_condition import UNet2DConditionModel
 from diffusers.schedulers.scheduling_ddpm import DDPMScheduler
@@ -26,6 +27,7 @@ from transformers import CLIPTextModel, CLIPTokenizer
 
 from rarebooth import hub
 from rarebooth.base import Base, Identity, Posterior
+from rarebooth.bases.compiling import compiled
 from rarebooth.bases.configuration import LARGEST_SIDE, reason, require_held, whole
 from rarebooth.bases.device import Precision, pick_device, pick_precision
 from rarebooth.bases.held import Held
@@ -324,6 +326,10 @@ class StableDiffusion(Base):
         """Give back the text encoder and the autoencoder, until they are needed again."""
         self._parts.text_encoder.release()
         self._parts.vae.release()
+
+    def compiled(self, notice: Callable[[str], None]) -> AbstractContextManager[object]:
+        """While inside, the U-Net's transformer blocks are compiled where gradients are formed."""
+        return compiled(self._parts.unet, BasicTransformerBlock, notice)
 
     def original(self, part: str) -> Callable[[str], Tensor]:
         """A reader of a part's untouched tensors by parameter name, from the files on disk."""

@@ -67,6 +67,8 @@ def show(job: Draft) -> None:
         _row("base", f"{settings.train.base}, not on this machine")
     _row("method", f"{settings.method.name}: {settings.method.summary}")
     _row("steps", steps)
+    if settings.train.compile:
+        _row("", "compiled, which takes a minute or more before the first of a stage")
     _row("writes", f"{job.folder.path}: checkpoints {', '.join(job.checkpoints)}".rstrip())
     if _chooses(job):
         each = Extent().choosing().pictures

@@ -106,6 +106,13 @@ def command(
             "moments in 8 bits: least memory, to another result.",
         ),
     ] = None,
+    compile: Annotated[
+        bool | None,
+        typer.Option(
+            "--compile",
+            help="Compile the steps, which takes a minute or more a stage and can pay on a GPU.",
+        ),
+    ] = None,
     config: Annotated[
         Path | None, typer.Option(help="A TOML file of settings, by the names of the flags.")
     ] = None,
@@ -171,6 +178,7 @@ def command(
         "gradient_checkpointing": gradient_checkpointing,
         "split_batches": split_batches,
         "low_memory": low_memory,
+        "compile": compile,
     }
 
     from rarebooth import methods, settings
