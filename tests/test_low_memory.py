@@ -322,3 +322,18 @@ def test_what_a_plan_needs_is_less(job):
     assert low.memory_needed == int(numbers * (4 + 2 + 8 / 256))
     states = plain.disk_needed - low.disk_needed
     assert states == pytest.approx(numbers * 2 * (8 - 2 - 8 / 256), abs=1)
+
+
+@every_kind
+def test_compiled_blocks_learn_the_same(kind, tiny_base, monkeypatch):
+    """Of a compiled block all gradients come at once, and its weights are updated then.
+
+    To a tenth of one update: AdamW makes much of rounded gradients near zero.
+    """
+    base, method = tiny_base(), small(kind)
+    plain = learnt(method, base, Run(0, low_memory=True))
+    torch.compiler.reset()
+    monkeypatch.setattr(torch, "compile", partial(torch.compile, backend="aot_eager"))
+    with base.compiled(pytest.fail):
+        compiled = learnt(method, base, Run(0, low_memory=True))
+    torch.testing.assert_close(compiled, plain, atol=1e-4, rtol=1e-2)
