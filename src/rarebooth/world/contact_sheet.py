@@ -17,7 +17,7 @@ from rarebooth.world.toys import TOYS, load_toy
 
 _COLUMNS = 12
 _TILE = 96
-_QUALITY = 70
+_QUALITY = 60
 
 
 def contact_sheet(scenes: Sequence[Scene], columns: int, size: int = 128) -> Image.Image:
