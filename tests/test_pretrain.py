@@ -253,6 +253,13 @@ def test_the_decoder_goes_on_under_a_frozen_encoder(trained, tmp_path):
     assert make_latents(data, tmp_path / "state", networks=tiny_autoencoder) == 0
 
 
+def test_an_encoder_is_frozen_where_the_time_ends_within_a_step(trained, tmp_path):
+    data, _ = trained
+    train_autoencoder(data, tmp_path, minutes=1e-5, batch=2, networks=tiny_autoencoder)
+    progress = read_progress(tmp_path / "autoencoder.safetensors")
+    assert progress["notes"][FROZEN] == progress["step"] == 1
+
+
 def test_latents_need_a_frozen_encoder(tmp_path):
     with pytest.raises(ResourceError, match="no frozen encoder"):
         make_latents(tmp_path, tmp_path)

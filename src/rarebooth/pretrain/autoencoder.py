@@ -103,6 +103,9 @@ def train_autoencoder(
         anchor = max(0.0, 1 - 2 * training.share) if base is None else 0.0
         loss = autoencoder_loss(autoencoder, pictures, masks, anchor, generator)
         training.learn(loss, batch)
+    if FROZEN not in training.notes and training.share >= encoder_time:
+        # The last step began before that time, as it may on a busy machine.
+        _freeze(training, stock, device)
     training.record(**measure(training.averages["vae"], stock, first_held_out, device))
     return training
 
