@@ -168,11 +168,19 @@ def test_a_way_back_that_cannot_be_compiled_is_known_on_the_way_forward(network,
     assert len(told) == 1
 
 
-def test_a_python_that_torch_compiles_nothing_for_is_no_error(network, monkeypatch):
+@pytest.mark.parametrize(
+    "error",
+    [
+        RuntimeError("torch.compile is not supported on Python 4"),
+        OSError("the cache folder cannot be written"),
+        ImportError("a library is missing"),
+    ],
+)
+def test_where_compiling_cannot_even_begin_all_is_as_it_was(network, monkeypatch, error):
     plain, told = gradients(network), []
 
     def refuse(*_, **__):
-        raise RuntimeError("torch.compile is not supported on Python 4")
+        raise error
 
     monkeypatch.setattr(torch, "compile", refuse)
     with compiled(network, Block, told.append):

@@ -82,7 +82,7 @@ class _Forward:
             if self._compiled is None:
                 self._compiled = torch.compile(self._plain, dynamic=False)
             answer = self._compiled(*given, **named)
-        except RuntimeError as error:
+        except (RuntimeError, OSError, ImportError) as error:  # the last two before torch begins
             if is_out_of_memory(error) and not isinstance(error, TorchDynamoException):
                 raise
             answer = self._plain(*given, **named)  # fails again where compiling is not at fault
