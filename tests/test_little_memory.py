@@ -178,7 +178,7 @@ def test_a_run_of_a_version_without_these_settings_continues(job):
     stop_after(job(), 5)
     path = job().folder.record
     kept = json.loads(path.read_text("utf-8"))
-    for name in ("gradient_checkpointing", "split_batches", "low_memory"):
+    for name in ("gradient_checkpointing", "split_batches", "low_memory", "compile"):
         assert kept["settings"].pop(name) is False
     path.write_text(json.dumps(kept), "utf-8")
     assert finish(job())[0] == PLACES[4]

@@ -13,35 +13,15 @@ from rarebooth.methods.dreambooth import DreamBooth
 from rarebooth.methods.dreambooth_lora import DreamBoothLora
 from rarebooth.optimisers import AfterBackward, InBackward
 from rarebooth.probe import Probe
-from rarebooth.run import Recipe, Run
+from rarebooth.run import Run
+from recipes import NO_EIGHT_BIT, RECIPE, TYPICAL
 from toy_base import toy_subject
 from training_jobs import finish, record, same_result, stop_after
 
-library = pytest.importorskip(
-    "bitsandbytes",
-    reason="bitsandbytes is not installed; it comes with the extra rarebooth[low-memory]",
-)
+library = pytest.importorskip("bitsandbytes", reason=NO_EIGHT_BIT)
 
-RECIPE = Recipe(
-    lr=0.05,
-    steps=5,
-    weight_decay=0.2,
-    clip=0.5,
-    betas=(0.6, 0.8),
-    eps=0.03,
-    falling=True,
-    rates={"text": 0.01},
-)
-TYPICAL = {
-    "lr": 0.01,
-    "weight_decay": 0.0,
-    "clip": None,
-    "betas": (0.9, 0.999),
-    "eps": 1e-8,
-    "falling": False,
-    "rates": {},
-}
-"""What an optimiser would use that ignored the setting."""
+FALLING = replace(RECIPE, steps=5, falling=True, rates={"text": 0.01})
+IGNORED = {**TYPICAL, "falling": False, "rates": {}}
 
 METHODS = {
     "whole": DreamBooth(train_text=True, prior=False, lr=1e-3),
@@ -130,24 +110,24 @@ def apart(one, other):
     return max(float((one[name] - other[name]).abs().max()) for name in one)
 
 
-@pytest.mark.parametrize("setting", TYPICAL)
+@pytest.mark.parametrize("setting", IGNORED)
 def test_every_setting_acts_as_in_torch_with_each_gradient_clipped_by_itself(setting):
     weights = start()
-    found, norms = taken(InBackward(weights, RECIPE), weights, RECIPE)
-    expected, expected_norms = by_torch(RECIPE)
+    found, norms = taken(InBackward(weights, FALLING), weights, FALLING)
+    expected, expected_norms = by_torch(FALLING)
     assert apart(found, expected) < 1e-6
     assert norms == pytest.approx(expected_norms)
-    ignored, _ = by_torch(replace(RECIPE, **{setting: TYPICAL[setting]}))
+    ignored, _ = by_torch(replace(FALLING, **{setting: IGNORED[setting]}))
     assert apart(found, ignored) > 1e-4
 
 
 def test_clipping_them_all_by_one_norm_is_another_arithmetic():
     one, other = start(), start()
-    found, norms = taken(InBackward(one, RECIPE), one, RECIPE)
-    plain, plain_norms = taken(AfterBackward(other, RECIPE), other, RECIPE)
+    found, norms = taken(InBackward(one, FALLING), one, FALLING)
+    plain, plain_norms = taken(AfterBackward(other, FALLING), other, FALLING)
     assert apart(found, plain) > 1e-3
     assert norms[0] == pytest.approx(plain_norms[0])
-    loose = replace(RECIPE, clip=None)
+    loose = replace(FALLING, clip=None)
     one, other = start(), start()
     found, plain = (
         taken(kind(weights, loose), weights, loose)[0]

@@ -13,23 +13,12 @@ from rarebooth.base import Batch
 from rarebooth.delta import Delta
 from rarebooth.errors import DivergedError
 from rarebooth.run import Recipe, Run, State, draw_batch, generator_for
+from recipes import NO_EIGHT_BIT, RECIPE, TYPICAL
 from toy_base import ToyBase
-
-RECIPE = Recipe(
-    lr=0.05, steps=6, weight_decay=0.2, clip=0.5, betas=(0.6, 0.8), eps=0.03, accumulate=1
-)
-TYPICAL = {
-    "lr": 0.01,
-    "weight_decay": 0.0,
-    "clip": None,
-    "betas": (0.9, 0.999),
-    "eps": 1e-8,
-}
-"""What a loop would use that ignored the setting."""
 
 EIGHT_BIT = pytest.mark.skipif(
     find_spec("bitsandbytes") is None,
-    reason="bitsandbytes is not installed; it comes with the extra rarebooth[low-memory]",
+    reason=NO_EIGHT_BIT,
 )
 
 

@@ -129,8 +129,7 @@ def test_drawing_costs_what_its_settings_say(sampler, guidance, monkeypatch):
 
     monkeypatch.setattr(base, "denoise", denoise)
     settings = DrawSettings(sampler=sampler, sampler_steps=6, guidance=guidance)
-    with Session(base) as session:
-        sample.draw(session, PROMPTS, SEEDS, **settings.options)
+    draw(base, **settings.options)
     assert sum(asked) == len(PROMPTS) * settings.forwards
 
 

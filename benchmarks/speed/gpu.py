@@ -211,7 +211,7 @@ def drawn(base: Base) -> Iterator[tuple[str, float]]:
         with Session(base) as session:
             sample.draw(session, prompts * each, range(len(prompts) * each))
 
-    for side, act in (("ours", ours), ("diffusers", theirs), ("ours", ours), ("diffusers", theirs)):
+    for side, act in (("ours", ours), ("diffusers", theirs)) * 2:
         wait(base.device)
         began = time.perf_counter()
         act()

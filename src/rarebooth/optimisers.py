@@ -142,7 +142,7 @@ class InBackward:
         self._weights, self._clip = weights, recipe.clip
         self._each: dict[str, Any] = {
             name: adamw(
-                [{"params": [weight], "lr": recipe.rate(name), "peak": recipe.rate(name)}],
+                _groups({name: weight}, recipe),
                 betas=recipe.betas,
                 eps=recipe.eps,
                 weight_decay=recipe.weight_decay,

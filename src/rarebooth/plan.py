@@ -11,7 +11,7 @@ from typing import Any
 import torch
 
 from rarebooth import costs, defaults, hub
-from rarebooth.base import Base
+from rarebooth.base import Base, Session
 from rarebooth.bases import open_base
 from rarebooth.bases.device import pick_device, pick_precision
 from rarebooth.class_images import folder_digest
@@ -165,6 +165,14 @@ class Plan(Draft):
     def seen_again(self) -> "Plan":
         """The same plan by what its folder holds now; SettingsError where that is another run."""
         return replace(self, earlier=_earlier(self))
+
+    def prepare(self, session: Session, notice: Callable[[str], None]) -> None:
+        """Have the session's base step as the settings say, until it is given back."""
+        train = self.settings.train
+        if train.recomputes:
+            session.lend(self.base.recomputing())
+        if train.compile:
+            session.lend(self.base.compiled(notice))
 
     @property
     def taught(self) -> tuple[Subject, ...]:

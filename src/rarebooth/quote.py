@@ -100,10 +100,7 @@ def _pace(job: Plan) -> dict[str, float]:
         low_memory=train.low_memory,
     )
     with Session(job.base) as session, closing(method.fit(session, job.taught, run)) as steps:
-        if train.recomputes:
-            session.lend(job.base.recomputing())
-        if train.compile:
-            session.lend(job.base.compiled(lambda _: None))
+        job.prepare(session, lambda _: None)
         began = time.perf_counter()
         for step in steps:
             float(step.loss)  # a GPU works on after the host has gone ahead

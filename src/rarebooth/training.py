@@ -186,10 +186,7 @@ def _take_steps(
         StepLog(folder.steps) as log,
         closing(method.fit(session, job.taught, run)) as steps,
     ):
-        if settings.recomputes:
-            session.lend(job.base.recomputing())
-        if settings.compile:
-            session.lend(job.base.compiled(notice))
+        job.prepare(session, notice)
         watch = ProbeWatch.of(job) if settings.probe_every else None
         for step in steps:
             record.book(step.stage)

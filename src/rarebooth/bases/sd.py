@@ -178,14 +178,13 @@ class StableDiffusion(Base):
         scheduler_config = hub.read_json(folder / "scheduler" / "scheduler_config.json")
         process, schedule = _process(scheduler_config, place)
 
-        def held(part: str) -> Held[Any]:
-            fp16 = ".fp16" in files[part][0].name
-            return Held(lambda: _network(folder, part, fp16=fp16, device=place))
+        def network(part: str) -> Any:  # noqa: ANN401  one of _CLASSES
+            return _network(folder, part, fp16=".fp16" in files[part][0].name, device=place)
 
         parts = Parts(
-            unet=held("unet")(),
-            vae=held("vae"),
-            text_encoder=held("text_encoder"),
+            unet=network("unet"),
+            vae=Held(lambda: network("vae")),
+            text_encoder=Held(lambda: network("text_encoder")),
             tokenizer=_tokenizer(folder),
         )
         _require_fit(parts)

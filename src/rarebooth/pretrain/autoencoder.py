@@ -90,9 +90,12 @@ def train_autoencoder(
         quality = measure(training.averages["vae"], stock, first_held_out, device)
         training.record(**quality)
 
-    for step in training.steps(refresh):
+    def freeze_in_time() -> None:
         if FROZEN not in training.notes and training.share >= encoder_time:
             _freeze(training, stock, device)
+
+    for step in training.steps(refresh):
+        freeze_in_time()
         generator = torch.Generator(device).manual_seed(seed * 1_000_003 + step)
         rows = torch.randint(
             first_held_out, len(stock), (batch,), generator=generator, device=device
@@ -103,9 +106,7 @@ def train_autoencoder(
         anchor = max(0.0, 1 - 2 * training.share) if base is None else 0.0
         loss = autoencoder_loss(autoencoder, pictures, masks, anchor, generator)
         training.learn(loss, batch)
-    if FROZEN not in training.notes and training.share >= encoder_time:
-        # The last step began before that time, as it may on a busy machine.
-        _freeze(training, stock, device)
+    freeze_in_time()  # the last step may have begun before, on a busy machine
     training.record(**measure(training.averages["vae"], stock, first_held_out, device))
     return training
 
