@@ -199,7 +199,7 @@ def test_a_benchmark_continues_where_it_stopped_and_draws_its_figures(
     assert "1 of 1 subjects: dog" in table
     for ending in ("likeness", "class", "longer-training"):
         assert (
-            Image.open(tmp_path / "results" / "pictures" / f"small-dog-{ending}.jpg").width
+            Image.open(tmp_path / "results" / "pictures" / f"small-dog-{ending}.webp").width
             > 3 * 128
         )
 

@@ -5,7 +5,9 @@ an error, is the same whoever compiles.
 """
 
 import copy
+import os
 from functools import partial
+from pathlib import Path
 
 import pytest
 import torch
@@ -13,7 +15,7 @@ from torch import nn
 from torch._dynamo.backends.common import aot_autograd
 from torch.utils.checkpoint import checkpoint
 
-from rarebooth.bases.compiling import compiled
+from rarebooth.bases.compiling import KEPT_IN, compiled
 from rarebooth.errors import SettingsError
 from rarebooth.quote import quote
 from training_jobs import finish, stop_after
@@ -26,6 +28,14 @@ class Block(nn.Module):
 
     def forward(self, given):
         return given + nn.functional.gelu(self.turn(given))
+
+
+@pytest.fixture(autouse=True)
+def caches(tmp_path, monkeypatch):
+    """The user's cache folder, where nobody has compiled anything yet."""
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    monkeypatch.setenv(KEPT_IN, "")
+    return tmp_path
 
 
 @pytest.fixture
@@ -76,6 +86,31 @@ def test_blocks_of_one_width_are_compiled_once_and_given_back(network, captured)
     with compiled(network, Block, pytest.fail):
         assert same(gradients(network), plain)
     assert captured == [4, 8]
+
+
+def test_what_torch_compiled_is_kept_where_nobody_else_can_leave_files(network, caches):
+    (caches / "rarebooth" / "compiled").mkdir(mode=0o777, parents=True)
+    with compiled(network, Block, pytest.fail):
+        kept = Path(os.environ[KEPT_IN])
+    assert kept == caches / "rarebooth" / "compiled"
+    assert kept.stat().st_mode & 0o777 == 0o700
+
+
+def test_a_folder_that_the_user_names_for_what_is_compiled_is_left_to_them(
+    network, caches, monkeypatch
+):
+    monkeypatch.setenv(KEPT_IN, str(caches / "mine"))
+    with compiled(network, Block, pytest.fail):
+        assert os.environ[KEPT_IN] == str(caches / "mine")
+    assert list(caches.iterdir()) == []
+
+
+def test_where_the_caches_cannot_be_written_what_is_compiled_is_kept_apart(network, caches):
+    (caches / "rarebooth").write_text("in the way")
+    with compiled(network, Block, pytest.fail):
+        kept = Path(os.environ[KEPT_IN])
+    assert kept.stat().st_mode & 0o777 == 0o700
+    kept.rmdir()
 
 
 def test_where_no_gradients_are_formed_nothing_is_compiled(network, captured):

@@ -305,7 +305,7 @@ def test_what_a_plan_needs_is_less(job):
 
 
 @every_kind
-def test_compiled_steps_are_the_same(kind, tiny_base, monkeypatch):
+def test_compiled_steps_are_the_same(kind, tiny_base, tmp_path, monkeypatch):
     """Of a compiled block all gradients come at once, and its weights are updated then."""
     base, method = tiny_base(), small(kind, steps=4)
 
@@ -314,6 +314,7 @@ def test_compiled_steps_are_the_same(kind, tiny_base, monkeypatch):
 
     plain = losses()
     torch.compiler.reset()
+    monkeypatch.setenv("TORCHINDUCTOR_CACHE_DIR", str(tmp_path))
     monkeypatch.setattr(torch, "compile", partial(torch.compile, backend="aot_eager"))
     with base.compiled(pytest.fail):
         assert losses() == pytest.approx(plain, rel=1e-4)

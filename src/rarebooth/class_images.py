@@ -19,6 +19,7 @@ from PIL import Image
 from PIL.PngImagePlugin import PngInfo
 
 from rarebooth.base import Session
+from rarebooth.caches import user_caches
 from rarebooth.decoder import decode
 from rarebooth.errors import BaseModelError, PhotosError, ResourceError, SettingsError
 from rarebooth.photos import Pixels, UnusablePhotoError
@@ -259,10 +260,7 @@ def cache_folder(environment: Mapping[str, str]) -> Path:
     """Where class images are kept: ``RAREBOOTH_CACHE``, else below the user's cache folder."""
     if environment.get(CACHE):
         return Path(environment[CACHE]).expanduser()
-    caches = Path(environment.get("XDG_CACHE_HOME", ""))
-    if not caches.is_absolute():  # which the XDG Base Directory Specification says to ignore
-        caches = Path.home() / ".cache"
-    return caches / "rarebooth" / "class-images"
+    return user_caches(environment) / "class-images"
 
 
 def _room(session: Session, count: int, most: int | None = None) -> Pixels:

@@ -9,8 +9,8 @@ from PIL import Image, ImageDraw, ImageFont
 GAP = 6
 LABEL_HEIGHT = 18
 SMALLEST_TILE = 128
-QUALITY = 85
-"""JPEG quality where a sheet need not be exact."""
+QUALITY = 75
+"""WebP quality where a sheet need not be exact."""
 
 PAPER = (250, 250, 248)
 INK = (40, 40, 40)

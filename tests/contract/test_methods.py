@@ -367,6 +367,7 @@ def test_a_compiled_run_is_the_plain_one_and_continues_bit_for_bit(
         if step.done == 1:
             store.save_state(tmp_path / step.stage, step.state())
 
+    monkeypatch.setenv("TORCHINDUCTOR_CACHE_DIR", str(tmp_path / "compiled"))
     monkeypatch.setattr(torch, "compile", counted)
     straight = fit(small(name), base, watch=watch, lent=lent)
     assert len(calls) == len(plain) * len(set(calls)) > 0

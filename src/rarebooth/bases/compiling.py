@@ -4,10 +4,12 @@ Blocks of one shape share what is compiled, which takes a fraction of the time t
 would: regional compilation, as diffusers' ``compile_repeated_blocks``, which cannot be undone.
 """
 
+import os
+import tempfile
 from collections.abc import Callable, Generator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Final
 
 import torch
 from torch import nn
@@ -16,10 +18,14 @@ from torch._dynamo.exc import TorchDynamoException
 from torch._functorch import config as functorch
 
 from rarebooth.bases.configuration import reason
+from rarebooth.caches import user_caches
 from rarebooth.errors import is_out_of_memory
 
 VARIANTS = 64
 """How often the blocks may be compiled: once for each width, size of picture, batch and stage."""
+
+KEPT_IN: Final = "TORCHINDUCTOR_CACHE_DIR"
+"""The environment variable that names the folder in which torch keeps what it compiled."""
 
 
 @contextmanager
@@ -30,8 +36,11 @@ def compiled(
 
     Every size is compiled for itself: what a step gives must not depend on the sizes that came
     before it, so that a run that continues does the same. A block that cannot be compiled runs as
-    it is, and ``notice`` is told once.
+    it is, and ``notice`` is told once. Torch keeps what it compiled in the user's cache folder, if
+    ``TORCHINDUCTOR_CACHE_DIR`` names no other.
     """
+    if not os.environ.get(KEPT_IN):
+        os.environ[KEPT_IN] = _folder_of_ones_own()
     blocks = [module for module in network.modules() if isinstance(module, kind)]
     course = _Course(notice)
     with (
@@ -47,6 +56,21 @@ def compiled(
         finally:
             for block in blocks:
                 del block.forward
+
+
+def _folder_of_ones_own() -> str:
+    """A folder in which no other user can leave a file.
+
+    Torch unpickles and runs what it finds among what it kept, and would keep it under a name in
+    the temporary folder that whoever comes first may take.
+    """
+    try:
+        folder = user_caches(os.environ) / "compiled"
+        folder.mkdir(0o700, parents=True, exist_ok=True)
+        folder.chmod(0o700)
+    except (OSError, RuntimeError):  # a home that cannot be written, or none
+        return tempfile.mkdtemp(prefix="rarebooth-compiled-")
+    return str(folder)
 
 
 @dataclass

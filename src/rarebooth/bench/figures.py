@@ -69,5 +69,5 @@ def _stack(pictures: Sequence[str]) -> Pixels:
 
 
 def _opened(picture: str) -> Pixels:
-    with Image.open(io.BytesIO(base64.b64decode(picture)), formats=["JPEG"]) as image:
+    with Image.open(io.BytesIO(base64.b64decode(picture)), formats=["WEBP"]) as image:
         return np.asarray(image.convert("RGB"))

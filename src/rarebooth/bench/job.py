@@ -44,7 +44,7 @@ FIGURES: Final = {
 """What is kept for pictures of every checkpoint: Zeng et al. 2024, figures 3, 4 and 5."""
 
 QUALITY: Final = 75
-"""JPEG quality of pictures in a record, which is read by people."""
+"""WebP quality of pictures in a record, which are there to be looked at."""
 
 
 @dataclass
@@ -224,9 +224,9 @@ class _Timed(Source):
 
 
 def _picture(pixels: Pixels) -> str:
-    """A picture as JPEG in base64."""
+    """A picture as WebP in base64."""
     file = io.BytesIO()
-    Image.fromarray(pixels).save(file, format="JPEG", quality=QUALITY)
+    Image.fromarray(pixels).save(file, format="WEBP", quality=QUALITY, method=6)
     return base64.b64encode(file.getvalue()).decode()
 
 

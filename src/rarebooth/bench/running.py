@@ -76,7 +76,7 @@ class Benchmark:
             bodies = self._bodies(subject)
             if bodies is not None:
                 for kind in FIGURES:
-                    path = folder / f"{self.name}-{subject}-{kind}.jpg"
+                    path = folder / f"{self.name}-{subject}-{kind}.webp"
                     yield Figure(kind, subject, path, bodies)
 
     def write(self, folder: Path) -> Iterator[Path]:
@@ -113,7 +113,7 @@ class Figure:
     def write(self) -> None:
         """Draw it into its file."""
         with store.writing(self.path) as beside:
-            FIGURES[self.kind](self.bodies).save(beside, format="JPEG", quality=QUALITY)
+            FIGURES[self.kind](self.bodies).save(beside, format="WEBP", quality=QUALITY, method=6)
 
 
 def open_benchmark(plan_file: Path, records: Path) -> Benchmark:
