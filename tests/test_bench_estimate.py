@@ -77,6 +77,6 @@ def test_scoring_is_told_from_records_alone():
     records[2] = {"status": "failed", "body": None}
     kept: Any = SimpleNamespace(load=lambda _: records)
     (line,) = scoring(kept, [])
-    assert line == "Scoring took 20 seconds of CPU a job in the 2 jobs that are recorded."
+    assert line == "Scoring took 20 seconds a job in the 2 jobs that are recorded."
     nothing: Any = SimpleNamespace(load=lambda _: {})
     assert list(scoring(nothing, [])) == []

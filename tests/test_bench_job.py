@@ -216,12 +216,15 @@ def test_the_class_is_shown_by_the_checkpoint_that_was_chosen(bodies, monkeypatc
         body["chosen"]["held-out"] = list(body["checkpoints"])[-1]
     figures.of_the_class(again)
     assert [row.label for row in shown[1:]] == [
+        "the class by the base, untrained",
         "the class by two-stage, 2 steps",
         "the class by dreambooth, 3 steps",
     ]
     kept = again["two-stage"]["checkpoints"]["2"]["pictures"]["class"][0]
     picture = np.asarray(Image.open(io.BytesIO(base64.b64decode(kept))))
-    assert np.array_equal(shown[1].pictures[0], picture)
+    assert np.array_equal(shown[2].pictures[0], picture)
+    assert len(shown[1].pictures) == 3
+    assert not np.array_equal(shown[1].pictures, shown[2].pictures)
 
 
 def test_figures_come_from_records_alone(bodies):
@@ -274,10 +277,14 @@ def test_the_papers_own_comparison_is_rehearsed(tmp_path, monkeypatch):
         (tmp_path / subject.name / "00.jpg").write_bytes(subject.name.encode())
     monkeypatch.setenv(DREAMBENCH, str(tmp_path))
     jobs, operations, _ = rehearse(plan_file, tmp_path / "none")
-    assert "60 of 60 jobs are to be run" in jobs
+    assert "240 of 240 jobs are to be run" in jobs
     assert "hours on a GPU" in operations
     plan = read_plan(plan_file)
-    assert {(each.checkpoints, each.draw.sampler_steps) for each in plan.jobs} == {
-        ((200, 400, 600, 800), 50)
-    }
-    assert {each.settings["lr"] for each in plan.jobs} == {5e-6}
+    here = read_plan(plan_file.parent / "paper.toml")
+    there = {entry.label: (entry.method, entry.subjects, entry.seeds) for entry in here.entries}
+    assert {each.label: (each.method, each.subjects, each.seeds) for each in plan.entries} == there
+    assert {each.draw.sampler_steps for each in plan.jobs} == {50}
+    of_weights = [each for each in plan.jobs if each.method != "textual-inversion"]
+    assert {each.checkpoints for each in of_weights} == {(200, 400, 600, 800)}
+    tuned = [each for each in of_weights if each.method != "custom-diffusion"]
+    assert {each.settings["lr"] for each in tuned} == {5e-6}

@@ -141,6 +141,11 @@ def test_whatever_part_is_done_first_is_balanced(tmp_path):
             'fixed = 50\ncompare_to = "two-stage"\nleave_one_out = true',
             r"compare_to in \[entries.ti\] is 'two-stage', .*leave_one_out must be the same",
         ),
+        (
+            "fixed = 50",
+            'fixed = 50\ncompare_to = "two-stage"',
+            r"is 'two-stage', whose pictures .* extent and leave_one_out must be the same",
+        ),
         ('"miniature"', '"zoo"', r"subjects in the plan is 'zoo': .*'miniature'"),
     ],
 )
@@ -201,10 +206,20 @@ def test_a_key_does_not_depend_on_the_order_of_keys(tmp_path):
 
 
 def test_what_an_entry_is_compared_to_is_no_part_of_its_jobs(tmp_path):
-    plain = read(tmp_path)
-    asked = read(tmp_path, c=("fixed = 50", 'fixed = 50\ncompare_to = "two-stage"'))
+    as_many = ("extent = { simple = 4 }", "extent = {}")
+    plain = read(tmp_path, c=as_many)
+    asked = read(tmp_path, c=(as_many[0], 'extent = {}\ncompare_to = "two-stage"'))
     assert asked.jobs == plain.jobs
     assert [entry.compare_to for entry in asked.entries] == [None, "two-stage"]
+
+
+def test_entries_of_more_pictures_or_other_photos_are_not_compared(tmp_path):
+    """Drift, distances of the class and copies are other numbers on fewer pictures."""
+    assert [entry.compare_to for entry in read(tmp_path).entries] == [None, None]
+    as_many = ("extent = { simple = 4 }", "extent = {}")
+    assert [entry.compare_to for entry in read(tmp_path, c=as_many).entries][1] == "two-stage"
+    left_out = (as_many[0], "extent = {}\nleave_one_out = true")
+    assert [entry.compare_to for entry in read(tmp_path, c=left_out).entries] == [None, None]
 
 
 def test_a_folder_is_named_in_a_record_but_its_place_is_not(tmp_path):

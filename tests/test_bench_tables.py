@@ -134,6 +134,15 @@ def test_the_text_shows_what_was_found_and_is_json_able(tmp_path):
     each = row(found.rows, "ours", "oracle").estimates["dino simple"]
     assert f"| {each.mean:.3f} [{each.low:.3f}, {each.high:.3f}] |" in text
     assert "| ours | oracle (optimistic) |" in text
+    assert "| ahead | ours | theirs |" in text
+    (ahead, of), (behind, _) = (
+        found.ahead["dino diverse"]["ours"]["theirs"],
+        (found.ahead["dino diverse"]["theirs"]["ours"]),
+    )
+    held = {label: found.apart["dino diverse"][label] for label in ("ours", "theirs")}
+    assert ahead == sum(held["ours"][name] > held["theirs"][name] for name in held["ours"])
+    assert ahead + behind == of == 4
+    assert f"| ours | - | {ahead} of 4 |" in text
     assert "class came nearer to the photos ↓" in text
     assert "class moved" not in text
     assert "| ours | fixed: 20 |" in text
@@ -264,7 +273,11 @@ def test_the_text_does_not_depend_on_order_or_seconds(tmp_path):
     slower = dict(zip(mixed, again, strict=True))
     assert markdown(results(plan, slower)) == text
     assert times_markdown(plan, slower) != times_markdown(plan, records)
-    assert "| ours | 10.0 | 2.5 | 12.5 |" in times_markdown(plan, records)
+    assert "| ours | 10.0 (80%) | 2.5 (20%) | 12.5 |" in times_markdown(plan, records)
+    # What a GPU did is not in the processor's time.
+    for record in again:
+        record["body"]["cost"] |= {"timed_by": "seconds", "seconds": {"training": 7.0}}
+    assert "| ours | 7.0 (100%) | 7.0 |" in times_markdown(plan, slower)
 
 
 def test_a_number_of_few_subjects_says_of_how_many(tmp_path):

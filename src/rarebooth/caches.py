@@ -5,7 +5,7 @@ from pathlib import Path
 
 
 def user_caches(environment: Mapping[str, str]) -> Path:
-    """rarebooth's own folder below the user's cache folder.
+    """The folder that is rarebooth's own below the user's cache folder.
 
     Raises:
         RuntimeError: the user has no home folder.

@@ -33,11 +33,15 @@ def likeness(bodies: Mapping[str, Mapping[str, Any]]) -> Image.Image:
 
 
 def of_the_class(bodies: Mapping[str, Mapping[str, Any]]) -> Image.Image:
-    """Figure 4: photos, then the plain class by each entry's chosen checkpoint.
+    """Figure 4: photos, then the plain class by the base and by each entry's chosen checkpoint.
 
     The paper shows all methods after 200 steps; what users have is the checkpoint that is chosen.
+    The base's row is missing where no record has it.
     """
     rows = [_photos(bodies)]
+    by_the_base = next((kept for body in bodies.values() if (kept := body.get("base_class"))), None)
+    if by_the_base:
+        rows.append(Row("the class by the base, untrained", _stack(by_the_base)))
     for label, body in bodies.items():
         chosen = chosen_of(body)
         pictures = _stack(body["checkpoints"][chosen]["pictures"]["class"])

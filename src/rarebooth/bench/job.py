@@ -99,6 +99,7 @@ def run_job(spec: JobSpec) -> dict[str, Any]:
         "chosen": chosen,
         "checkpoints": checkpoints,
         "photos": kept,
+        "base_class": learnt.class_by_the_base() if spec.pictures else [],
         "cost": {
             "samples": taken.samples,
             "class_images": taken.class_images,
@@ -107,6 +108,7 @@ def run_job(spec: JobSpec) -> dict[str, Any]:
             "unet_pictures_drawing": learnt.drawn * spec.draw.forwards,
             "cpu_seconds": spent.cpu,
             "seconds": spent.clock,
+            "timed_by": "cpu_seconds" if base.device.type == "cpu" else "seconds",
             "threads": torch.get_num_threads(),
             "device": _device(base),
         },
@@ -172,6 +174,12 @@ class Learnt:
                 pictures = draw_set(session, protocol, named, self.spec.draw)
                 found[name] = [_picture(picture) for picture in pictures.flat]
         return found
+
+    def class_by_the_base(self) -> list[str]:
+        """The class as it was before, with the seeds of the figure of the class."""
+        with Session(self.base) as session:
+            pictures = draw_set(session, FIGURES["class"], self.spec.noun, self.spec.draw)
+        return [_picture(picture) for picture in pictures.flat]
 
 
 def method_of(spec: JobSpec) -> Method:

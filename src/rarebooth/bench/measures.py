@@ -37,6 +37,15 @@ LIKENESS: Final = (
 )
 """Zeng et al. 2024, table 1."""
 
+SCENES: Final = (
+    Measure("clip_i", "diverse.scenes", "CLIP-I, scenes"),
+    Measure("dino", "diverse.scenes", "DINO, scenes"),
+    Measure("clip_t", "diverse.scenes", "CLIP-T, scenes"),
+    Measure("placed", "diverse.scenes", "true colours, scenes"),
+    Measure("following", "diverse.context", "place is shown"),
+)
+"""Prompts that leave the subject as it is: the diverse ones without those of a property."""
+
 BESIDE: Final = (
     Measure("clip_t", "diverse", "CLIP-T, diverse"),
     Measure("following", "diverse", "prompt is shown, diverse"),
@@ -48,6 +57,7 @@ BESIDE: Final = (
     Measure("drift", "unrelated", "other classes moved"),
     Measure("div", "diverse.dino", "diversity, diverse"),
     Measure("div", "simple.dino", "diversity, simple"),
+    Measure("div", "diverse.lpips", "diversity, diverse, LPIPS"),
     Measure("div", "simple.lpips", "diversity, simple, LPIPS"),
 )
 
@@ -61,8 +71,13 @@ PROPERTIES: Final = (
 """Prompts that contradict the photos, such as "a red {}": likeness falls where they are obeyed."""
 
 CLASS: Final = (
+    Measure("pres", "class", "class is like the photos"),
     Measure("clip_t", "class", "CLIP-T, class"),
+    Measure("clip_t", "unrelated", "CLIP-T, other classes"),
     Measure("div", "class.dino", "diversity, class"),
+    Measure("div", "class.lpips", "diversity, class, LPIPS"),
+    Measure("drift", "class.lpips", "class moved, LPIPS"),
+    Measure("drift", "unrelated.lpips", "other classes moved, LPIPS"),
     Measure("class_quality", "class.kid", "kernel distance of the class"),
     Measure("class_quality", "class.frechet", "Fréchet distance of the class"),
     Measure("sharpness", "class", "sharpness of the class is off"),
@@ -86,6 +101,7 @@ PICTURES: Final = (
 
 GROUPS: Final = {
     "Likeness": LIKENESS,
+    "Scenes, without prompts that ask for a property": SCENES,
     "Beside likeness": BESIDE,
     "Prompts that ask for a property": PROPERTIES,
     "The class and others": CLASS,
@@ -106,11 +122,19 @@ REFERENCES: Final[Mapping[str, Mapping[str, tuple[str, str]]]] = {
     },
     "true renders": {"entanglement diverse": ("entanglement", "diverse.ceiling")},
     "the base, untrained": {
+        "pres class": ("pres", "class.base"),
         "clip_t class": ("clip_t", "class.base"),
+        "clip_t unrelated": ("clip_t", "unrelated.base"),
         "div class.dino": ("div", "class.base.dino"),
+        "div class.lpips": ("div", "class.base.lpips"),
     },
 }
 """Rows that no training made, and the score that stands in each of a measure's columns."""
+
+
+def called(name: str) -> str:
+    """What tables call the measure of a name."""
+    return next(each.called for each in ALL if each.name == name)
 
 
 def arrows() -> dict[str, str]:
@@ -126,7 +150,7 @@ def arrows() -> dict[str, str]:
 def references(scored: Iterable[Mapping[str, Any]]) -> dict[str, dict[str, float]]:
     """One subject's numbers of every row of ``REFERENCES``, by measure; of some scores the first.
 
-    They do not depend on what was learnt, so that any entry's scores tell them.
+    They do not depend on what was learnt, only on how many pictures an entry draws.
     """
     found: dict[str, dict[str, float]] = {}
     for each in scored:

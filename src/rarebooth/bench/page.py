@@ -20,6 +20,8 @@ CAPTIONS: Final = {
     "longer-training": "Longer training (Figure 5)",
 }
 
+HEATED: Final = "Every subject by every entry, at the checkpoints that held-out prompts choose"
+
 SHOWN: Final = {
     ("likeness", "backpack"),
     ("likeness", "cat"),
@@ -45,8 +47,11 @@ def page(folder: Path) -> str:
 def _sections(benchmark: Benchmark, folder: Path) -> Iterator[str]:
     yield f"## {benchmark.name}"
     yield tables.markdown(benchmark.results()).rstrip()
-    yield "### CPU seconds of a job"
+    yield "### Seconds of a job"
     yield benchmark.times().rstrip()
+    heated = benchmark.heatmap(folder / "pictures")
+    if heated is not None:
+        yield f"![{HEATED}]({heated.path.relative_to(folder)})\n\n*{HEATED}.*"
     for figure in _figures(benchmark, folder):
         caption = f"{CAPTIONS[figure.kind]}: {figure.subject}"
         yield f"![{caption}]({figure.path.relative_to(folder)})\n\n*{caption}{_steps(figure)}.*"
@@ -57,9 +62,7 @@ def _steps(figure: Figure) -> str:
     if figure.kind == "longer-training":
         return ""
     steps = (f"{label} after {chosen_of(body)}" for label, body in figure.bodies.items())
-    said = f"; by the checkpoints that held-out prompts chose, {', '.join(steps)} steps"
-    base = "; the base's own pictures of it are in no record" if figure.kind == "class" else ""
-    return said + base
+    return f"; by the checkpoints that held-out prompts chose, {', '.join(steps)} steps"
 
 
 def _figures(benchmark: Benchmark, folder: Path) -> Iterator[Figure]:
@@ -71,8 +74,9 @@ def main() -> None:
     """Write the page and the figures it shows."""
     folder = Path("benchmarks")
     for each in benchmarks(folder):
-        for figure in _figures(each, folder):
-            figure.write()
+        for figure in (*_figures(each, folder), each.heatmap(folder / "pictures")):
+            if figure is not None:
+                figure.write()
     (folder / "README.md").write_text(page(folder), "utf-8")
 
 

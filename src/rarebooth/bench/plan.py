@@ -146,6 +146,13 @@ class Entry:
     leave_one_out: bool
     compare_to: str | None
 
+    def comparable(self, other: "Entry") -> bool:
+        """Whether scores of both are of as many pictures, and likeness is to the same photos.
+
+        Drift, PRES, distances of the class and copies all change with the number of pictures.
+        """
+        return (self.extent, self.leave_one_out) == (other.extent, other.leave_one_out)
+
 
 @dataclass(frozen=True, kw_only=True)
 class Plan:
@@ -280,7 +287,7 @@ def _entry(label: str, content: object, plan: Mapping[str, Any], names: Sequence
 
 
 def _compared(entries: Iterable[Entry]) -> tuple[Entry, ...]:
-    """Entries that know what they are compared to: as asked, or to the first."""
+    """Entries that know what they are compared to: as asked, or to the first if they can be."""
     known = {entry.label: entry for entry in entries}
     first = next(iter(known.values()))
     for label, entry in known.items():
@@ -291,12 +298,11 @@ def _compared(entries: Iterable[Entry]) -> tuple[Entry, ...]:
                 f"compare_to in [entries.{label}] is {asked!r}; it must be another entry: {others}."
             )
         other = first if asked is None else known[asked]
-        # Likeness to one photo that was not learnt from is another number than likeness to all.
-        alike = entry.leave_one_out == other.leave_one_out
+        alike = entry.comparable(other)
         if asked is not None and not alike:
             raise SettingsError(
-                f"compare_to in [entries.{label}] is {asked!r}, whose likeness is measured against "
-                "other photos; leave_one_out must be the same in both."
+                f"compare_to in [entries.{label}] is {asked!r}, whose pictures or photos are "
+                "others; extent and leave_one_out must be the same in both."
             )
         kept = other.label if alike and other.label != label else None
         known[label] = replace(entry, compare_to=kept)

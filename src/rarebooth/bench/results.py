@@ -8,7 +8,7 @@ averaged to a subject, subjects to a mean. Nothing depends on the order of jobs 
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from itertools import takewhile
+from itertools import permutations, takewhile
 from statistics import fmean, stdev
 from typing import Any, Final, TypeAlias
 
@@ -33,6 +33,9 @@ CHOICES: Final = ("fixed", "held-out", ORACLE)
 
 JUDGED_BY: Final = ("dino", "diverse")
 """What the oracle chooses by."""
+
+APART: Final = (("dino", "diverse"), ("clip_t", "diverse"))
+"""What is told of every subject by itself, at the checkpoint that held-out prompts choose."""
 
 TO_FIXED: Final = "samples_to_fixed"
 TO_HELD_OUT: Final = "samples_to_held_out"
@@ -70,8 +73,11 @@ class Results:
     subject. ``steps``: entries at those checkpoints that are scored of every subject.
     ``validation``: "likeness", "following" and "harmonic" by the prompts that choose, at every
     checkpoint. ``fixed``: the plan's checkpoint, by entry. ``chosen``: how many jobs chose which
-    by held-out prompts. ``spread``: standard deviations over the seeds of a subject. ``costs``:
-    means of a job, by entry. ``failed``: jobs that ended with an error, as "subject, entry, seed".
+    by held-out prompts. ``spread``: standard deviations over the seeds of a subject. ``apart``:
+    what ``APART`` names by measure, entry and subject. ``ahead``: by measure, of an entry and of
+    another that can be compared to it, in how many subjects the one is ahead, and of how many.
+    ``costs``: means of a job, by entry. ``failed``: jobs that ended with an error, as "subject,
+    entry, seed".
     """
 
     base: str
@@ -87,6 +93,8 @@ class Results:
     fixed: Mapping[str, str]
     chosen: Mapping[str, Mapping[str, int]]
     spread: tuple[Row, ...]
+    apart: Mapping[str, Mapping[str, Mapping[str, float]]]
+    ahead: Mapping[str, Mapping[str, Mapping[str, tuple[int, int]]]]
     costs: Mapping[str, Mapping[str, float]]
     failed: tuple[str, ...]
 
@@ -100,6 +108,13 @@ def results(plan: Plan, records: Mapping[JobSpec, Record]) -> Results:
         for entry in plan.entries
         for choice in CHOICES
         if choice != ORACLE or entry.score == "all"
+    }
+    apart = {
+        f"{metric} {of}": {
+            entry.label: _means(seeds[entry.label, "held-out"]).get(f"{metric} {of}", {})
+            for entry in plan.entries
+        }
+        for metric, of in APART
     }
     return Results(
         base=next((job.plain["base"] for job in bodies), plan.base),
@@ -120,6 +135,8 @@ def results(plan: Plan, records: Mapping[JobSpec, Record]) -> Results:
             for label, own in of_entries.items()
         },
         spread=tuple(_spread(seeds)),
+        apart=apart,
+        ahead={name: _ahead(plan, columns) for name, columns in apart.items()},
         costs=_costs(plan, bodies),
         failed=tuple(
             f"{job.subject}, {job.label}, {job.seed}"
@@ -154,6 +171,12 @@ def means_of_entries(
             if known:
                 found.setdefault(entry.label, {})[name] = fmean(known)
     return found
+
+
+def timed(body: Body) -> Mapping[str, float]:
+    """A job's seconds by what they went into; of a CPU's own time where it did all the work."""
+    cost = body["cost"]
+    return cost[cost.get("timed_by", "cpu_seconds")]
 
 
 def _of(entry: Entry, bodies: Mapping[JobSpec, Body]) -> dict[JobSpec, Body]:
@@ -265,15 +288,30 @@ def _spread(seeds: Mapping[tuple[str, str], Seeds]) -> Iterator[Row]:
             yield _row(*row, found)
 
 
+def _ahead(
+    plan: Plan, columns: Mapping[str, Mapping[str, float]]
+) -> dict[str, dict[str, tuple[int, int]]]:
+    """In how many subjects an entry's value is larger than another's, and of how many."""
+    found: dict[str, dict[str, tuple[int, int]]] = {}
+    for entry, other in permutations(plan.entries, 2):
+        one, two = columns[entry.label], columns[other.label]
+        shared = [one[subject] - two[subject] for subject in one if subject in two]
+        if shared and entry.comparable(other):
+            ahead = sum(each > 0 for each in shared)
+            found.setdefault(entry.label, {})[other.label] = (ahead, len(shared))
+    return found
+
+
 def _drawn(plan: Plan) -> tuple[str, ...]:
-    """What the pictures of each entry were, where entries differ apart."""
+    """What the pictures and seeds of each entry were, where entries differ apart."""
     found: dict[str, list[str]] = {}
     for entry in plan.entries:
-        extent, draw = entry.extent, entry.draw
+        extent, draw, beside = entry.extent, entry.draw, entry.extent.beside("")
         said = (
-            f"{extent.diverse} pictures a diverse prompt, {extent.simple} simple, "
-            f"{extent.validation} a validation prompt, {extent.others} of the class; "
-            f"{draw.sampler}, {draw.sampler_steps} steps, guidance {draw.guidance:g}"
+            f"pictures a prompt: diverse {extent.diverse}, simple {extent.simple}, "
+            f"{' and '.join(f'{name} {each.count}' for name, each in beside.items())}, "
+            f"validation {extent.validation}; {draw.sampler}, {draw.sampler_steps} steps, guidance "
+            f"{draw.guidance:g}; trained with seed {', '.join(map(str, entry.seeds))}"
         )
         left = "; likeness to a photo that was not learnt from" if entry.leave_one_out else ""
         found.setdefault(f"{said}{left}", []).append(entry.label)

@@ -1,6 +1,6 @@
 """A benchmark on disk: its plan, its records, and the tables and figures made from them."""
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -9,7 +9,7 @@ from typing import Any
 
 from rarebooth import hub, store
 from rarebooth.bases import open_base
-from rarebooth.bench import figures, tables
+from rarebooth.bench import figures, measures, tables
 from rarebooth.bench.estimate import (
     GPU,
     PUBLISHED,
@@ -18,10 +18,11 @@ from rarebooth.bench.estimate import (
     work_of,
 )
 from rarebooth.bench.executors import Executor
+from rarebooth.bench.heatmap import Panel, heatmap
 from rarebooth.bench.job import run_job
 from rarebooth.bench.plan import JobSpec, Plan, photos_digest, read_plan
 from rarebooth.bench.record import Records
-from rarebooth.bench.results import Results, results
+from rarebooth.bench.results import Results, results, timed
 from rarebooth.bench.work import Progress, work
 from rarebooth.sheet import QUALITY
 
@@ -67,7 +68,7 @@ class Benchmark:
         return results(self.plan, self.records.load(self.plan.jobs))
 
     def times(self) -> str:
-        """CPU seconds of a job as Markdown: those of whatever machines ran them."""
+        """Seconds of a job as Markdown: those of whatever machines ran them."""
         return tables.times_markdown(self.plan, self.records.load(self.plan.jobs))
 
     def figures(self, folder: Path) -> Iterator["Figure"]:
@@ -86,9 +87,22 @@ class Benchmark:
             with store.writing(path) as beside:
                 beside.write_text(text, encoding="utf-8")
             yield path
-        for figure in self.figures(folder / "pictures"):
-            figure.write()
-            yield figure.path
+        for figure in (*self.figures(folder / "pictures"), self.heatmap(folder / "pictures")):
+            if figure is not None:
+                figure.write()
+                yield figure.path
+
+    def heatmap(self, folder: Path) -> "Heatmap | None":
+        """The picture of every subject by every entry; None where there is but one subject."""
+        found = self.results()
+        panels = [
+            Panel(measures.called(name), shown)
+            for name, columns in found.apart.items()
+            if (shown := {label: each for label, each in columns.items() if each})
+        ]
+        if len(found.subjects) < 2 or not panels:
+            return None
+        return Heatmap(folder / f"{self.name}-subjects.svg", found.subjects, panels)
 
     def _bodies(self, subject: str) -> dict[str, dict[str, Any]] | None:
         """A subject's first seed by every entry; None until all are there."""
@@ -114,6 +128,20 @@ class Figure:
         """Draw it into its file."""
         with store.writing(self.path) as beside:
             FIGURES[self.kind](self.bodies).save(beside, format="WEBP", quality=QUALITY, method=6)
+
+
+@dataclass(frozen=True)
+class Heatmap:
+    """Every subject by every entry, to be drawn."""
+
+    path: Path
+    subjects: Sequence[str]
+    panels: Sequence[Panel]
+
+    def write(self) -> None:
+        """Draw it into its file."""
+        with store.writing(self.path) as beside:
+            beside.write_text(heatmap(self.subjects, self.panels), "utf-8")
 
 
 def open_benchmark(plan_file: Path, records: Path) -> Benchmark:
@@ -163,11 +191,11 @@ def outlook(plan: Plan, jobs: list[JobSpec], workers: int, threads: int) -> Iter
 def scoring(records: Records, jobs: list[JobSpec]) -> Iterator[str]:
     """What scoring took in those jobs that are recorded, as a line; none where none is."""
     done = [each["body"] for each in records.load(jobs).values() if each["status"] == "done"]
-    seconds = [body["cost"]["cpu_seconds"].get("scoring", 0.0) for body in done]
+    seconds = [timed(body).get("scoring", 0.0) for body in done]
     if seconds:
         yield (
-            f"Scoring took {fmean(seconds):.0f} seconds of CPU a job in the {len(seconds)} jobs "
-            "that are recorded."
+            f"Scoring took {fmean(seconds):.0f} seconds a job in the {len(seconds)} jobs that are "
+            "recorded."
         )
 
 

@@ -18,6 +18,7 @@ from rarebooth.bench.results import (
     Row,
     counted,
     means_of_entries,
+    timed,
 )
 
 FOLLOWED: Final = (*measures.LIKENESS, *measures.BESIDE, *measures.CLASS)
@@ -44,10 +45,18 @@ DRAWN_ONCE: Final = (
     "entries whose two differ more often draw more; the base's own pictures are not counted."
 )
 
+AHEAD: Final = (
+    "Row against column, at the checkpoints that held-out prompts choose; - where the two drew "
+    "different numbers of pictures or were held to other photos."
+)
+
 REMEMBERED: Final = (
-    "What no entry changes, true renders and the base's own pictures, is made once a process and "
-    "remembered: where one process runs a subject's entries, scoring is dearest for the first of "
-    "them, and is no difference of methods."
+    "On a CPU its seconds, all threads together; with a GPU seconds by the clock. In brackets the "
+    "share of the whole. What no entry changes, true renders and the base's own pictures, is made "
+    "once a process and remembered: where one process runs a subject's entries, scoring is dearest "
+    "for the first of them, and is no difference of methods. Class images are kept on disk: a job "
+    "whose class has some draws none, so that their mean is of few jobs that drew and many that "
+    "did not."
 )
 
 
@@ -76,6 +85,13 @@ def markdown(found: Results) -> str:
             )
             for title, group in measures.GROUPS.items()
         ),
+        *chain.from_iterable(
+            _section(
+                f"In how many subjects one is ahead: {measures.called(name)}", _matrix(pairs), AHEAD
+            )
+            for name, pairs in found.ahead.items()
+            if pairs
+        ),
         *_section("Which checkpoint", _validation(found)),
         *_section("At every checkpoint", _grid(found.steps, FOLLOWED, "{:.3f}")),
         *_section(
@@ -92,19 +108,19 @@ def markdown(found: Results) -> str:
 
 
 def times_markdown(plan: Plan, records: Mapping[JobSpec, Record]) -> str:
-    """CPU seconds of a job as Markdown: means over the jobs that count, another on every machine.
-
-    Seconds of all threads together, on whatever machines the jobs ran.
-    """
+    """Seconds of a job as Markdown: means over the jobs that count, another on every machine."""
     bodies = counted(plan, records)
-    phases = tuple(
-        dict.fromkeys(phase for body in bodies.values() for phase in body["cost"]["cpu_seconds"])
-    )
-    means = means_of_entries(plan, bodies, lambda _, body: body["cost"]["cpu_seconds"], phases)
-    whole = {label: {**each, "all": sum(each.values())} for label, each in means.items()}
-    return _lines(
-        _plain_table(whole, {name: name for name in (*phases, "all")}, "{:.1f}"), REMEMBERED
-    )
+    phases = tuple(dict.fromkeys(phase for body in bodies.values() for phase in timed(body)))
+    means = means_of_entries(plan, bodies, lambda _, body: timed(body), phases)
+    rows: list[list[str]] = []
+    for label, each in means.items():
+        whole = sum(each.values())
+        cells = (
+            f"{each[phase]:.1f} ({each[phase] / whole:.0%})" if phase in each else "-"
+            for phase in phases
+        )
+        rows.append([label, *cells, f"{whole:.1f}"])
+    return _lines(_table(["entry", *phases, "all"], rows), REMEMBERED)
 
 
 def _validation(found: Results) -> str:
@@ -180,6 +196,15 @@ def _cell(each: Estimate | None, number: str, whole: int) -> str:
     # Resampling one subject gives itself, which would look like certainty.
     interval = f" [{low}, {high}]" if each.count > 1 else ""
     return f"{mean}{interval}{f' ({each.count})' if each.count < whole else ''}"
+
+
+def _matrix(pairs: Mapping[str, Mapping[str, tuple[int, int]]]) -> str:
+    def cell(one: str, other: str) -> str:
+        ahead, of = pairs[one].get(other, (0, 0))
+        return f"{ahead} of {of}" if of else "-"
+
+    rows = ([one, *(cell(one, other) for other in pairs)] for one in pairs)
+    return _table(["ahead", *pairs], rows)
 
 
 def _plain_table(
