@@ -10,7 +10,7 @@ CELL: Final = 52
 NAMES: Final = 150
 """Pixels that subjects' names have."""
 
-LETTER: Final = 6.2
+LETTER: Final = 7.0
 """Pixels of a letter, on average, at 11 pixels."""
 
 COLD: Final = (244, 241, 222)
@@ -28,7 +28,7 @@ class Panel:
 def heatmap(subjects: Sequence[str], panels: Sequence[Panel]) -> str:
     """An SVG: a row a subject, beside one another a panel a measure; darker is larger."""
     longest = max(len(label) for panel in panels for label in panel.columns)
-    head = 24 + LETTER * longest  # labels stand upright
+    head = 28 + LETTER * longest  # labels stand upright, below the titles
     parts = [
         f'<text x="{NAMES - 6}" y="{_y(head, row) + 12:.1f}" text-anchor="end">'
         f"{html.escape(name)}</text>"
