@@ -11,9 +11,8 @@ from torch.nn import functional
 from transformers import CLIPModel, CLIPTokenizer
 from transformers.models.clip.image_processing_pil_clip import CLIPImageProcessorPil
 
-from rarebooth.errors import SettingsError
+from rarebooth.metrics.encoders import weights
 from rarebooth.metrics.encoders.pictures import BATCH, Pictures, Processor, features
-from rarebooth.quiet import quiet
 
 VIT_B32: Final = "openai/clip-vit-base-patch32"
 """The network of CLIP-I and CLIP-T in published tables, as Textual Inversion's code has them."""
@@ -34,20 +33,15 @@ class ClipEncoder:
         """Open a folder, or a model of the Hub by its id, in float32.
 
         Raises:
-            SettingsError: it cannot be had, or holds no CLIP.
+            SettingsError: it cannot be had, or holds no whole CLIP as safetensors.
         """
-        try:
+        with weights.opening(source, "a CLIP", VIT_B32):
             return cls(
-                model=_loaded(source).to(device),
+                model=weights.load(CLIPModel, source).to(device),
                 processor=CLIPImageProcessorPil.from_pretrained(source),
                 tokenizer=CLIPTokenizer.from_pretrained(source),
                 device=device,
             )
-        except (OSError, ValueError) as error:
-            raise SettingsError(
-                f"{source} cannot be opened as a CLIP: {error}. Name a folder that "
-                f"CLIPModel.from_pretrained can read, or a Hub id like {VIT_B32}."
-            ) from error
 
     @torch.no_grad()
     def images(self, pictures: Pictures) -> Tensor:
@@ -75,8 +69,3 @@ class ClipEncoder:
             )
             parts.append(functional.normalize(answer.pooler_output, dim=-1))
         return torch.cat(parts).float().cpu()
-
-
-def _loaded(source: str | Path) -> Any:  # noqa: ANN401  a CLIPModel
-    with quiet():
-        return CLIPModel.from_pretrained(source, dtype=torch.float32).eval()
