@@ -2,6 +2,7 @@
 
 import json
 import random
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -10,6 +11,7 @@ from PIL.PngImagePlugin import PngInfo
 
 from judging import JUDGES
 from rarebooth import evaluation, reporting
+from rarebooth.choose import Quality
 from rarebooth.errors import ArtifactError, RareboothError, SettingsError
 from rarebooth.evaluation import evaluate, read_photos, read_set
 from rarebooth.folder import RunFolder
@@ -22,6 +24,7 @@ from rarebooth.world.subjects import Individual
 from training_jobs import finish
 
 SMALL = Extent(diverse=1, simple=2, validation=1, others=4)
+OTHER = Extent(diverse=1, simple=3, validation=1, others=4)
 
 
 @pytest.fixture
@@ -105,8 +108,46 @@ def test_what_is_drawn_is_not_drawn_again_unless_it_would_differ(run, monkeypatc
     damaged.write_bytes(damaged.read_bytes()[:100])
     assert evaluate(run, extent=SMALL)["checkpoints"] == first["checkpoints"]
     assert len(drawn) == 1
-    evaluate(run, extent=Extent(diverse=1, simple=3, validation=1, others=4), checkpoints=["2"])
+    evaluate(run, extent=OTHER, checkpoints=["2"])
     assert [protocol.count for protocol in drawn[1:]] == [3, 3]  # the base's and the checkpoint's
+
+
+def test_the_best_on_held_out_prompts_is_that_of_all_checkpoints_judged_alike(
+    run, tmp_path, monkeypatch
+):
+    likeness = iter([0.5, 0.4, 0.9, 0.6, 0.1, 0.3])
+    monkeypatch.setattr(evaluation.choose, "quality", lambda *_: Quality(next(likeness), 0.5))
+
+    def said():
+        return reporting.make_report([run], tmp_path / "page.html").read_text()
+
+    assert evaluate(run, extent=SMALL)["best_held_out"] == "5"
+    assert evaluate(run, extent=SMALL, checkpoints=["2"])["best_held_out"] == "5"
+    assert "Judged anew" not in said()
+    assert evaluate(run, extent=SMALL, checkpoints=["5"])["best_held_out"] == "2"
+    assert "Judged anew, checkpoint 2 does best" in said()
+    found = evaluate(run, extent=OTHER, checkpoints=["2"])
+    assert (found["recommended"], found["best_held_out"]) == ("5", "2")
+    assert "Judged anew" not in said()  # the recommended one was not
+
+
+def test_the_cost_is_of_what_was_drawn_and_scored_in_every_call(run, monkeypatch):
+    ticks = iter(range(100))
+    monkeypatch.setattr(evaluation, "time", SimpleNamespace(monotonic=lambda: next(ticks)))
+
+    def cost(extent, *names):
+        found = evaluate(run, extent=extent, checkpoints=names)["cost"]
+        return found["unet_pictures_drawing"] / forwards, found["seconds"]
+
+    forwards = json.loads((run / "run.json").read_text())["drawing"]["sampler_steps"] * 2
+    named, beside = SMALL.subject("dog").values(), SMALL.beside("dog").values()
+    each = sum(protocol.pictures for protocol in (*named, *beside))
+    chosen = SMALL.choosing().pictures
+    assert cost(SMALL, "2") == (2 * each + chosen, {"drawing": 5, "scoring": 1})
+    assert cost(SMALL, "2") == (2 * each + chosen, {"drawing": 10, "scoring": 2})
+    assert cost(SMALL, "4") == (3 * each + 2 * chosen, {"drawing": 15, "scoring": 3})
+    # What is scored in another way is another's cost: base and checkpoint, three pictures each.
+    assert cost(OTHER, "4") == (6, {"drawing": 5, "scoring": 1})
 
 
 def test_a_grid_of_pictures_is_read_back_as_it_was(run, toy):

@@ -17,7 +17,7 @@ from rarebooth.choose import Quality
 from rarebooth.delta import Delta
 from rarebooth.errors import SettingsError
 from rarebooth.evidence import draw_set
-from rarebooth.folder import STAGE_NAMES, RunFolder
+from rarebooth.folder import RunFolder, of_last_stage
 from rarebooth.metric import Evidence, Judges, PictureSet
 from rarebooth.metrics.encoders.judges import open_judges
 from rarebooth.photos import Pixels, mark_in
@@ -42,7 +42,7 @@ class Evaluator:
 
     Pictures that are there already, drawn from the same subject file in the same way, are not drawn
     again. ``seconds``: what drawing and scoring took, in this call alone. ``drawn``: pictures that
-    are scored, or shown beside those.
+    it drew.
     """
 
     folder: RunFolder
@@ -71,7 +71,6 @@ class Evaluator:
             of_subject = self.extent.subject(self.noun)
             self._sets(session, BASE, of_subject, self.noun, self.base.identity.digest)
             found: dict[str, Any] = {}
-            qualities: dict[str, Quality] = {}
             for done, name in enumerate(names, start=1):
                 progress(name, done, len(names) + 1)
                 (phrase,), digest = wear(session, self.folder.checkpoint(name))
@@ -97,10 +96,8 @@ class Evaluator:
                     "scores": scores.score(evidence),
                 }
                 self.seconds["scoring"] += time.monotonic() - began
-                if name not in STAGE_NAMES:
-                    qualities[name] = quality
                 session.wear(Delta(()))
-        return {**self._about(), **_recommended(self.record, qualities), "checkpoints": found}
+        return {**self._about(), **_recommended(self.record), "checkpoints": found}
 
     def _about(self) -> dict[str, Any]:
         return {
@@ -128,10 +125,14 @@ class Evaluator:
         found: dict[str, PictureSet] = {}
         for name, protocol in protocols.items():
             path = self.folder.drawn(checkpoint, name)
-            found[name] = draw_or_read(session, path, protocol, named, self.draw, digest)
-            self.drawn += protocol.pictures
+            found[name] = draw_or_read(
+                session, path, protocol, named, self.draw, digest, self._count
+            )
         self.seconds["drawing"] += time.monotonic() - began
         return found
+
+    def _count(self, protocol: Protocol) -> None:
+        self.drawn += protocol.pictures
 
 
 def wear(session: Session, file: Path) -> tuple[tuple[str, ...], str]:
@@ -146,11 +147,18 @@ def wear(session: Session, file: Path) -> tuple[tuple[str, ...], str]:
 
 
 def draw_or_read(
-    session: Session, path: Path, protocol: Protocol, named: str, draw: DrawSettings, digest: str
+    session: Session,
+    path: Path,
+    protocol: Protocol,
+    named: str,
+    draw: DrawSettings,
+    digest: str,
+    drawn: Callable[[Protocol], None] = lambda _: None,
 ) -> PictureSet:
     """The pictures of a protocol: from ``path`` if they are there, else drawn, and kept there.
 
-    ``digest``: that of the subject file that the session wears, or of the base alone.
+    ``digest``: that of the subject file that the session wears, or of the base alone. ``drawn``: is
+    told of what had to be drawn.
     """
     base = session.base
     text = {
@@ -165,6 +173,7 @@ def draw_or_read(
     if kept is None:
         kept = draw_set(session, protocol, named, draw)
         save_png(path, Image.fromarray(_grid(kept)), text)
+        drawn(protocol)
     return kept
 
 
@@ -182,7 +191,8 @@ def evaluate(
 ) -> dict[str, Any]:
     """Score a finished run's checkpoints and write ``scores.json``; returns what it holds.
 
-    Scores of other checkpoints that are there, made in the same way, are kept.
+    Scores of other checkpoints that are there, made in the same way, are kept, and the best on
+    held-out prompts is that of all; the cost is of every call that made what is kept.
 
     ``extent``: how many pictures, by default as the papers do. ``checkpoints``: their names, by
     default all of the last stage. ``base``: where the base lies, if it was a folder in training.
@@ -223,7 +233,13 @@ def evaluate(
         extent=extent or Extent(),
     )
     found = evaluator.evaluate(names, progress)
-    found["checkpoints"] = {**_earlier(folder, found), **found["checkpoints"]}
+    earlier = _earlier(folder, found)
+    scored = {**earlier.get("checkpoints", {}), **found.pop("checkpoints")}
+    found |= {
+        "cost": _added(earlier.get("cost", {}), found["cost"]),
+        "best_held_out": _best_held_out(folder, scored),
+        "checkpoints": scored,
+    }
     store.write_json(folder.scores, found)
     return found
 
@@ -308,7 +324,7 @@ def _finished(folder: RunFolder) -> dict[str, Any]:
 
 def _names(folder: RunFolder, asked: Sequence[str] | None) -> list[str]:
     there = folder.checkpoints()
-    names = list(asked or (name for name in there if name not in STAGE_NAMES))
+    names = list(asked or of_last_stage(there))
     missing = [name for name in names if name not in there]
     if missing or not names:
         raise SettingsError(
@@ -319,22 +335,40 @@ def _names(folder: RunFolder, asked: Sequence[str] | None) -> list[str]:
 
 
 def _earlier(folder: RunFolder, now: Mapping[str, Any]) -> dict[str, Any]:
-    """Scores that are there of other checkpoints, if they were made in the same way."""
+    """What ``scores.json`` holds, if its scores were made in the same way."""
     try:
         before = read_scores(folder.scores)
     except (OSError, SettingsError):
         return {}
     parts = ("base", "drawing", "extent", "conventions")
-    return before["checkpoints"] if all(before.get(key) == now[key] for key in parts) else {}
+    return before if all(before.get(key) == now[key] for key in parts) else {}
 
 
-def _recommended(
-    record: Mapping[str, Any], qualities: Mapping[str, Quality]
-) -> dict[str, str | None]:
-    chosen = choose.held_out(qualities) if qualities else None
+def _added(before: Mapping[str, Any], now: Mapping[str, Any]) -> dict[str, Any]:
+    """The cost of earlier calls and of this one."""
+    pictures, seconds = "unet_pictures_drawing", before.get("seconds", {})
+    return {
+        pictures: before.get(pictures, 0) + now[pictures],
+        "seconds": {
+            name: round(seconds.get(name, 0.0) + value, 2) for name, value in now["seconds"].items()
+        },
+    }
+
+
+def _best_held_out(folder: RunFolder, scored: Mapping[str, Any]) -> str | None:
+    """Of the last stage's checkpoints that are scored and still there, the best; None of none."""
+    qualities: dict[str, Quality] = {}
+    for name in of_last_stage(folder.checkpoints()):
+        said = scored.get(name, {}).get("validation", {})
+        likeness, following = said.get("likeness"), said.get("following")
+        if likeness is not None and following is not None:
+            qualities[name] = Quality(likeness, following)
+    return choose.held_out(qualities) if qualities else None
+
+
+def _recommended(record: Mapping[str, Any]) -> dict[str, str | None]:
     return {
         "recommended": record.get("recommended"),
         "rule": (record.get("choice") or {}).get("rule"),
         "why": (record.get("choice") or {}).get("why"),
-        "best_held_out": chosen,
     }

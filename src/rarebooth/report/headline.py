@@ -76,7 +76,7 @@ def _recommendation(run: RunView) -> str | None:
     said = f'<p class="lead">Recommended: <b>checkpoint {text(run.recommended)}</b></p>'
     said += f"<p>{text(why)} {RULES.get(str(rule), '')}</p>"
     other = run.scores.get("best_held_out")
-    if other not in {None, run.recommended}:
+    if other not in {None, run.recommended} and run.about(run.recommended):
         said += f"<p>Judged anew, checkpoint {text(other)} does best on the held-out prompts.</p>"
     return said
 
