@@ -16,6 +16,7 @@ from rarebooth.errors import SettingsError
 from rarebooth.metric import PictureSet
 from rarebooth.plan import draft
 from rarebooth.probe import PAIRS, Probe, stalled
+from rarebooth.probing import ProbeWatch
 from training_jobs import record, same_result, stop_after
 
 
@@ -182,14 +183,21 @@ def test_a_probe_stops_a_run_that_gets_no_better_and_a_resume_stops_at_the_same_
     same_result(tmp_path / "whole", tmp_path / "halves")
 
 
-def test_with_five_photos_the_probe_keeps_one_from_training(job, photos):
+def test_with_five_photos_the_probe_keeps_one_from_training(job, photos, toy):
+    def looked_at(probed):
+        return ProbeWatch.of(probed).probe.photos.mean
+
     count = len(list(photos.iterdir()))
     for number in range(count, 5):
         Image.new("RGB", (64, 64), (40 * number, 9, 9)).save(photos / f"more {number}.png")
-    assert [len(each.photos) for each in job("a", probe_every=2).taught] == [4]
+    probed = job("a", probe_every=2)
+    assert [len(each.photos) for each in probed.taught] == [4]
+    assert looked_at(probed).equal(toy.posterior(probed.subjects[0].images[-1:]).mean)
     assert [len(each.photos) for each in job("b").taught] == [5]
     (photos / "more 4.png").unlink()
-    assert [len(each.photos) for each in job("c", probe_every=2).taught] == [4]
+    few = job("c", probe_every=2)
+    assert [len(each.photos) for each in few.taught] == [4]
+    assert looked_at(few).equal(toy.posterior(few.subjects[0].images).mean)
 
 
 def test_patience_needs_probes(job):

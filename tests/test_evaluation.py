@@ -15,6 +15,7 @@ from rarebooth.choose import Quality
 from rarebooth.errors import ArtifactError, RareboothError, SettingsError
 from rarebooth.evaluation import evaluate, read_photos, read_set
 from rarebooth.folder import RunFolder
+from rarebooth.metric import PictureSet
 from rarebooth.protocols import Extent, Protocol
 from rarebooth.report import estimates
 from rarebooth.report.figures import FIGURES
@@ -82,6 +83,16 @@ def test_a_photo_that_a_probe_looked_at_is_none_that_was_learnt_from(
             patch.setattr(evaluation.scores, "score", scored)
             evaluate(tmp_path / name, extent=SMALL, checkpoints=["2"])
     assert seen == [(5, None), (5, 4)]
+
+    left_out = read_photos(RunFolder(tmp_path / "probed"))[0][-1]
+    drawn = {"5": {"diverse": PictureSet(("a {}",), left_out[None, None])}}
+    views = []
+    monkeypatch.setattr(reporting, "_pictures", lambda *_: drawn)
+    monkeypatch.setattr(reporting, "report", lambda runs: views.extend(runs) or "")
+    reporting.make_report([tmp_path / "probed"], tmp_path / "page.html")
+    (near,) = views[0].nearest
+    assert not np.array_equal(near.photo, left_out)
+    assert len(views[0].photos) == 5
 
 
 def test_the_base_itself_has_not_drifted(run, toy):

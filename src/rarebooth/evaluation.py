@@ -63,8 +63,7 @@ class Evaluator:
         """Score these checkpoints; ``progress`` is told which is next, and of how many."""
         with Session(self.base) as session:
             beside = self.extent.beside(self.noun)
-            probed = self.record.get("settings", {}).get("probe_every")
-            learnt = learnt_from(self.photos) if probed else None
+            learnt = learnt_photos(self.record, self.photos)
             progress(BASE, 0, len(names) + 1)
             untouched = self._sets(session, BASE, beside, self.noun, self.base.identity.digest)
             # The subject's prompts with the plain noun: what the base makes of them.
@@ -285,6 +284,11 @@ def read_photos(folder: RunFolder) -> tuple[Pixels, Individual | None]:
         pictures.append(pixels)
     mark = marks.pop()
     return np.stack(pictures), None if mark is None or marks else marked(mark)
+
+
+def learnt_photos(record: Mapping[str, Any], photos: Pixels) -> Pixels | None:
+    """Those of a run's photos that were learnt from; None where all were."""
+    return learnt_from(photos) if record.get("settings", {}).get("probe_every") else None
 
 
 def _crop(file: Path) -> tuple[Pixels, str | None]:

@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from rarebooth.errors import SettingsError
-from rarebooth.evaluation import CHOOSING, read_photos, read_set
+from rarebooth.evaluation import CHOOSING, learnt_photos, read_photos, read_set
 from rarebooth.folder import RunFolder
 from rarebooth.metric import PictureSet
 from rarebooth.metrics.encoders.judges import open_judges
@@ -40,17 +40,19 @@ def _view(folder: RunFolder) -> RunView:
             f"{folder.path} holds no scores that can be read. Make them: rarebooth evaluate "
             f"{folder.path}"
         ) from error
+    record = folder.read() or {}
     photos, _ = read_photos(folder)
+    learnt = learnt_photos(record, photos)
     pictures = _pictures(folder, scores, photos.shape[1])
     shown = pictures.get(str(scores.get("recommended")), {})
     return RunView(
         name=folder.path.resolve().name,
-        record=folder.read() or {},
+        record=record,
         scores=scores,
         losses=[said for _, said in read_steps(folder.steps)],
         photos=photos,
         pictures=pictures,
-        nearest=_nearest(scores["base"]["name"], shown, photos),
+        nearest=_nearest(scores["base"]["name"], shown, photos if learnt is None else learnt),
     )
 
 
@@ -74,7 +76,10 @@ def _pictures(
 
 
 def _nearest(base: str, shown: Mapping[str, PictureSet], photos: Pixels) -> list[Nearest]:
-    """The pictures that are most like a photo; none where the judges are not on this machine."""
+    """The pictures that are most like a photo; none where the judges are not on this machine.
+
+    ``photos``: those that were learnt from, since no other can have been copied.
+    """
     if not shown or len(photos) < 2:
         return []
     try:
