@@ -289,6 +289,19 @@ def test_wins_by_hand():
     assert table[2][1] == ([0], 3)
 
 
+def test_of_what_has_no_better_way_nothing_is_best():
+    runs = [run_view(name, checkpoints=("50", "150")) for name in ("one", "two", "three")]
+    for n, run in enumerate(runs):
+        for about in run.scores["checkpoints"].values():
+            about["scores"]["entanglement"] = {"diverse": {"value": n - 11.5}}
+    page = report(runs)
+    assert "<td>-11.5" in page
+    assert "<b>-11.5" not in page
+    assert '<span class="unbroken">Entanglement</span>' in page
+    assert "Entanglement, " not in page  # neither a chart's title nor a win
+    assert wins([[0.1, 0.5], [0.2, 0.4]], [None, "higher"])[0][1] == ([1], 1)
+
+
 def test_the_pareto_front_by_hand():
     points = [(0.30, 0.50), (0.28, 0.60), (0.29, 0.55), (0.27, 0.58), (0.30, 0.45), (0.25, 0.70)]
     assert front(points) == [5, 1, 2, 0]

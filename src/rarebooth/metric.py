@@ -147,13 +147,13 @@ class Score:
 class Metric(ABC):
     """A way to score evidence.
 
-    ``name``: as in tables. ``meaning``: one line. ``better``: which way is better. ``source``: the
-    paper that defines it.
+    ``name``: as in tables. ``meaning``: one line. ``better``: which way is better; None where
+    neither is. ``source``: the paper that defines it.
     """
 
     name: ClassVar[str]
     meaning: ClassVar[str]
-    better: ClassVar[Literal["higher", "lower"]]
+    better: ClassVar[Literal["higher", "lower"] | None]
     source: ClassVar[str]
 
     @abstractmethod

@@ -28,11 +28,14 @@ class Entanglement(Metric):
     A part is where true renders of the scene show one of the individual's colours, by majority; its
     error is the distance of its mean colour to the true one (CIE Lab, ΔE 1976). A single view in a
     single light is off as well: "diverse.ceiling" is the score of true renders, one by one.
+
+    Neither way is better: what is below the ceiling is wrong without a context already. Read it
+    beside the two errors.
     """
 
     name = "entanglement"
     meaning = "colour error of the subject's parts in contexts, less that with the simple prompt"
-    better = "lower"
+    better = None
     source = "rarebooth; a number for Zeng et al. 2024, section 4.3.1"
 
     def score(self, evidence: Evidence) -> dict[str, Score]:

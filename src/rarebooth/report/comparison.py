@@ -18,11 +18,12 @@ def comparison(runs: Sequence[RunView]) -> Part:
 
 
 def wins(
-    values: Sequence[Sequence[float | None]], better: Sequence[str]
+    values: Sequence[Sequence[float | None]], better: Sequence[str | None]
 ) -> list[list[tuple[list[int], int]]]:
     """Which figures each run wins against each other, and of how many both have.
 
-    ``values``: a row a run, a column a figure, for which ``better`` says "higher" or "lower".
+    ``values``: a row a run, a column a figure, for which ``better`` says "higher" or "lower"; a
+    figure of which neither is better does not count.
     """
     table: list[list[tuple[list[int], int]]] = []
     for one in values:
@@ -31,7 +32,7 @@ def wins(
             won: list[int] = []
             both = 0
             for figure, (mine, theirs) in enumerate(zip(one, other, strict=True)):
-                if mine is None or theirs is None:
+                if mine is None or theirs is None or better[figure] is None:
                     continue
                 both += 1
                 if (mine > theirs) if better[figure] == "higher" else (mine < theirs):

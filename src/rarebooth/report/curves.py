@@ -13,9 +13,7 @@ def curves(runs: Sequence[RunView]) -> Part:
     """One chart a figure, one line a run."""
     metrics = known()
     drawn = [
-        chart(
-            f"{figure.label}, {metrics[figure.metric].better} is better", "step of training", lines
-        )
+        chart(_title(figure, metrics[figure.metric].better), "step of training", lines)
         for figure in measured(runs)
         if (lines := [line for run in runs if (line := _line(run, figure)).points])
     ]
@@ -26,6 +24,10 @@ def curves(runs: Sequence[RunView]) -> Part:
         f'<div class="charts">{"".join(drawn)}</div>' if drawn else None,
         () if drawn else ("no scores by step of training.",),
     )
+
+
+def _title(figure: Figure, better: str | None) -> str:
+    return figure.label if better is None else f"{figure.label}, {better} is better"
 
 
 def tradeoff(runs: Sequence[RunView]) -> Part:

@@ -69,8 +69,8 @@ def columns(runs: Sequence[RunView]) -> list[Figure]:
 
 def heading(figure: Figure, metric: Metric) -> str:
     """A column's heading, with an arrow to where it is better."""
-    arrow = "↑" if metric.better == "higher" else "↓"
-    return f'<span class="unbroken">{figure.label} {arrow}</span>'
+    arrow = {"higher": " ↑", "lower": " ↓", None: ""}[metric.better]
+    return f'<span class="unbroken">{figure.label}{arrow}</span>'
 
 
 def known() -> Mapping[str, Metric]:
@@ -78,9 +78,9 @@ def known() -> Mapping[str, Metric]:
     return {metric.name: metric for metric in metrics.every()}
 
 
-def best(values: Sequence[float | None], better: str) -> float | None:
-    """The best of some values, or None where there are not two to compare."""
+def best(values: Sequence[float | None], better: str | None) -> float | None:
+    """The best of some values, or None where there are not two to compare, or none is better."""
     there = [value for value in values if value is not None]
-    if len(there) < 2:
+    if len(there) < 2 or better is None:
         return None
     return max(there) if better == "higher" else min(there)
