@@ -94,8 +94,8 @@ PICTURES: Final = (
     Measure("sharpness", "diverse", "sharpness is off, diverse"),
     Measure("sharpness", "simple", "sharpness is off, simple"),
     Measure("sharpness", "simple.ratio", "sharpness, simple, of the photos'", None),
-    Measure("entanglement", "diverse.error", "colour error, scenes"),
-    Measure("entanglement", "simple.error", "colour error, simple"),
+    Measure("entanglement", "diverse.error", "colour error, scenes", "lower"),
+    Measure("entanglement", "simple.error", "colour error, simple", "lower"),
 )
 """What pictures of the subject are beside like it."""
 
