@@ -182,12 +182,9 @@ def save_state(folder: Path, state: State) -> None:
             # On a GPU, this file's tensors are all that is copied to the host at a time.
             save_file({key: tensor.cpu() for key, tensor in tensors.items()}, beside / file)
             _flush_file(beside / file)
-        manifest = {
-            "stage": state.stage,
-            "done": state.done,
-            "sha256": {file.name: digest(file) for file in sorted(beside.iterdir())},
-        }
-        (beside / MANIFEST).write_text(json.dumps(manifest, indent=2), encoding="utf-8")
+        digests = {file.name: digest(file) for file in beside.iterdir()}
+        text = _manifest_text(state.stage, state.done, digests)
+        (beside / MANIFEST).write_text(text, encoding="utf-8")
         _flush_file(beside / MANIFEST)
         _flush_folder(beside)
         beside.replace(folder / name)
@@ -214,16 +211,39 @@ def load_state(folder: Path) -> tuple[State | None, list[str]]:
     return None, damaged
 
 
+def _manifest_text(stage: str, done: int, digests: Mapping[str, str]) -> str:
+    content = {"stage": stage, "done": done, "sha256": dict(sorted(digests.items()))}
+    return json.dumps(content, indent=2)
+
+
+def _manifest(entry: Path) -> Mapping[str, Any] | None:
+    """What a state says of itself, if all but its digests can be relied upon; else None."""
+    try:
+        text = (entry / MANIFEST).read_bytes().decode("utf-8")
+        said = json.loads(text)
+        stage, done, digests = said["stage"], said["done"], said["sha256"]
+        # The manifest has no digest of its own: its layout, the folder's name and the names of the
+        # files repeat all that it says. Systems put files of their own there, which begin with ".".
+        there = {file.name for file in entry.iterdir() if not file.name.startswith(".")}
+        sound = (
+            text == _manifest_text(stage, done, digests)
+            and entry.name == _name(stage, done)
+            and there == {MANIFEST, *digests}
+        )
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError):
+        return None
+    return said if sound else None
+
+
 def _verified(entry: Path) -> Mapping[str, Any] | None:
     """A state's manifest if all its files are as it says; else None."""
+    manifest = _manifest(entry)
+    if manifest is None:
+        return None
     try:
-        manifest = json.loads((entry / MANIFEST).read_text(encoding="utf-8"))
-        # The manifest has no digest of its own: the folder's name repeats what it says.
-        whole = entry.name == _name(manifest["stage"], manifest["done"]) and all(
-            Path(name).name == name and digest(entry / name) == known
-            for name, known in manifest["sha256"].items()
-        )
-    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+        known = manifest["sha256"].items()
+        whole = all(digest(entry / name) == expected for name, expected in known)
+    except OSError:
         return None
     return manifest if whole else None
 
@@ -238,14 +258,14 @@ def _states(folder: Path) -> list[Path]:
 def _how_far(entry: Path) -> tuple[int, int, str]:
     """Orders states by training, not by a clock: by the stages that are over, then by the step.
 
-    What cannot be told of counts as furthest, so that it is looked at, and named, first.
+    A state whose manifest is not as it was written counts as furthest: what is damaged there may be
+    the very place, and so it is named, and never behind a state that is sound.
     """
-    try:
-        manifest = json.loads((entry / MANIFEST).read_text(encoding="utf-8"))
-        over = sum(name.startswith(FINISHED) for name in manifest["sha256"])
-        return over, int(manifest["done"]), entry.name
-    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+    manifest = _manifest(entry)
+    if manifest is None:
         return sys.maxsize, 0, entry.name
+    over = sum(name.startswith(FINISHED) for name in manifest["sha256"])
+    return over, manifest["done"], entry.name
 
 
 def _leave_the_one_before(folder: Path, state: State) -> None:

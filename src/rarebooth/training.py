@@ -3,7 +3,7 @@
 import math
 import os
 import shutil
-from collections.abc import Callable, Generator
+from collections.abc import Callable, Generator, Sequence
 from contextlib import closing
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -28,7 +28,7 @@ from rarebooth.plan import Plan
 from rarebooth.probing import ProbeWatch
 from rarebooth.protocols import Extent
 from rarebooth.record import RunRecord
-from rarebooth.run import Run
+from rarebooth.run import Run, State
 from rarebooth.settings import method_settings
 from rarebooth.sheet import Row, contact_sheet
 from rarebooth.steplog import StepLog
@@ -176,6 +176,8 @@ def _take_steps(
     _keep_photos(job)
     state, damaged = store.load_state(folder.state)
     record.resumed(state, damaged)
+    if damaged:
+        notice(_damage(damaged, state))
     folder.cut_steps(method.stages, state.stage if state else None, state.done if state else 0)
     record.book("preparation")
     run = Run(
@@ -227,6 +229,19 @@ def _take_steps(
     raise SettingsError(
         f"{method.name} took no step of its last stage, {method.stages[-1]!r}, so nothing was "
         "learnt. Give that stage at least one step, with another --out."
+    )
+
+
+def _damage(damaged: Sequence[str], state: State | None) -> str:
+    several = len(damaged) > 1
+    goes_on = (
+        "begins anew"
+        if state is None
+        else f"continues after step {state.done} of stage {state.stage!r}"
+    )
+    return (
+        f"The saved state{'s' if several else ''} {' and '.join(damaged)} "
+        f"{'are' if several else 'is'} damaged and not used: the run {goes_on}."
     )
 
 
