@@ -22,14 +22,15 @@ _CONTEXT.set_forkserver_preload(
 )
 
 
-def _run(words: list[str], said: str) -> None:
+def run(words: list[str], said: str) -> None:
+    """Do what ``rarebooth`` with these words does, in this process; see ``start``."""
     import torch
 
-    from rarebooth.cli.app import run
+    from rarebooth.cli import app
 
     torch.set_num_threads(1)
     with io.StringIO() as out, redirect_stdout(out), redirect_stderr(out):
-        code = run(words)
+        code = app.run(words)
         Path(said).write_text(out.getvalue(), "utf-8")
     sys.exit(code)
 
@@ -65,12 +66,12 @@ def train_and_keep(words: list[str], said: str) -> None:
     RunFolder.discard_state = keep
     plan.preset_for = evaluation.preset_for = quick
     training.open_judges = lambda *_: JUDGES
-    _run(words, said)
+    run(words, said)
 
 
 def start(words: list[str], said: Path) -> BaseProcess:
     """Start ``rarebooth`` with these words; what it says is in ``said`` when it has ended."""
-    process = _CONTEXT.Process(target=_run, args=(words, str(said)))
+    process = _CONTEXT.Process(target=run, args=(words, str(said)))
     process.start()
     return process
 

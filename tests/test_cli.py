@@ -499,6 +499,25 @@ def test_an_interrupted_run_continues_as_if_nothing_had_happened(
     assert again == (finished / "subject.safetensors").read_bytes()
 
 
+def test_a_signal_while_a_kept_picture_is_read_is_not_taken_for_damage_to_it(tmp_path, monkeypatch):
+    from rarebooth import evaluation
+    from rarebooth.cli.stopper import DRAWING, Stopper
+    from rarebooth.errors import Interrupted
+    from rarebooth.protocols import Extent
+
+    def open_picture(*_, **__):
+        signal.raise_signal(signal.SIGINT)
+
+    def read():
+        with Stopper() as stopper:
+            stopper.at_once = DRAWING
+            evaluation.read_set(tmp_path / "validation.png", Extent().choosing(), 64)
+
+    monkeypatch.setattr(evaluation.Image, "open", open_picture)
+    with pytest.raises(Interrupted, match="draws what is left"):
+        read()
+
+
 @pytest.mark.usefixtures("quick_drawing")
 def test_sigterm_while_the_sheet_is_drawn_ends_the_run_and_it_can_be_continued(
     base, photos, place, monkeypatch, capsys
@@ -528,6 +547,7 @@ def test_a_second_signal_leaves_at_once():
         "import signal, time\n"
         "from rarebooth.cli.stopper import Stopper\n"
         "with Stopper() as stopper:\n"
+        "    stopper.at_once = None\n"
         "    signal.raise_signal(signal.SIGINT)\n"
         "    assert stopper.is_asked()\n"
         "    signal.raise_signal(signal.SIGTERM)\n"

@@ -62,6 +62,12 @@ class DivergedError(RareboothError):
     exit_code = 5
 
 
+class Interrupted(RareboothError):
+    """Work was asked to stop; what is needed to go on is saved."""
+
+    exit_code = 130
+
+
 def is_out_of_memory(error: BaseException) -> bool:
     """Whether an error says that memory, of the machine or of its GPU, is used up."""
     # By name and text: torch is not imported for this, and its CPU allocator has no error type.

@@ -18,7 +18,7 @@ from rarebooth.base import Session
 from rarebooth.choose import Choice, Quality, held_out, quality, why
 from rarebooth.class_images import Cached, Drawing, Folder, Source, cache_folder
 from rarebooth.delta import Delta
-from rarebooth.errors import DivergedError, RareboothError, ResourceError, SettingsError
+from rarebooth.errors import DivergedError, Interrupted, ResourceError, SettingsError
 from rarebooth.evaluation import CHOOSING, draw_or_read, wear
 from rarebooth.folder import STAGE_NAMES, RunFolder, of_last_stage
 from rarebooth.metrics.encoders.judges import open_judges
@@ -40,12 +40,6 @@ SHEET = "contact sheet"
 
 CHOICE = "pictures that choose a checkpoint"
 """The stage of the ``Progress`` that says that all steps are taken and checkpoints are judged."""
-
-
-class Interrupted(RareboothError):
-    """Training was asked to stop; what a resume needs is saved."""
-
-    exit_code = 130
 
 
 @dataclass(frozen=True)

@@ -1,12 +1,13 @@
 """Ctrl-C and SIGTERM: the state of that step is saved, and a second one leaves at once."""
 
+import os
 import random
 import signal
 import time
 
 import pytest
 
-from children import ended, send, start, started, wait_until
+from children import PATIENCE, ended, run, send, start, started, wait_until
 from rarebooth import store
 from training_jobs import record, same_result
 from trials import FULL
@@ -18,13 +19,21 @@ SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
 
 @pytest.fixture
-def train(photos, tiny_folder, tmp_path):
-    def begin(name):
-        words = ["train", str(photos), "--noun", "dog", "--base", str(tiny_folder())]
-        words += ["--device", "cpu", "--choose", "last", "--previews", "none", *LONG]
-        return start([*words, "--out", str(tmp_path / name)], tmp_path / f"{name}.txt")
+def words(photos, tiny_folder, tmp_path):
+    """Gives the command that trains into a folder of that name."""
 
-    return begin
+    def make(name, method=()):
+        said = ["train", str(photos), "--noun", "dog", "--base", str(tiny_folder())]
+        said += ["--device", "cpu", "--choose", "last", "--previews", "none", *(method or LONG)]
+        return [*said, "--out", str(tmp_path / name)]
+
+    return make
+
+
+@pytest.fixture
+def train(words, tmp_path):
+    """Starts it."""
+    return lambda name: start(words(name), tmp_path / f"{name}.txt")
 
 
 def stopped(process, folder, moments, lasts):
@@ -83,3 +92,28 @@ def test_a_second_signal_leaves_at_once(train, trials, tmp_path):
             assert ended(train(folder.name)) == 0
             same_result(tmp_path / "straight", folder)
     trials.figure(f"at most {slowest:.1f} s")
+
+
+def asked_to_stop_before_a_step(words, said, moment) -> None:
+    """A command that gets SIGTERM while it opens its base, or measures how long it will take."""
+    from rarebooth import plan
+    from rarebooth.cli import job as screen
+
+    def hangs(*_, **__):
+        os.kill(os.getpid(), signal.SIGTERM)
+        time.sleep(PATIENCE)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(*((plan, "open_base") if moment == "opening" else (screen, "quote")), hangs)
+        run(words, said)
+
+
+@pytest.mark.trials("R2", "SIGTERM before the first step: code 130 at once", quick=2, full=2)
+def test_a_signal_before_the_first_step_ends_with_its_code(words, trials, tmp_path):
+    for trial in trials:
+        with trial as number:
+            said = tmp_path / f"{number}.txt"
+            moment = ("opening", "quoting")[number]
+            process = started(asked_to_stop_before_a_step, words("run"), str(said), moment)
+            assert ended(process) == 130
+            assert "Stopped before a step was taken." in said.read_text("utf-8")

@@ -9,6 +9,7 @@ import typer
 
 from rarebooth import defaults
 from rarebooth.cli.console import notice, out
+from rarebooth.cli.stopper import Stopper
 from rarebooth.errors import SettingsError
 
 
@@ -33,18 +34,19 @@ def command(
         "network and no GPU.\n"
     )
 
-    from rarebooth.api import plan
-    from rarebooth.cli import job as screen
+    with Stopper() as stopper:
+        from rarebooth.api import plan
+        from rarebooth.cli import job as screen
 
-    job = plan(photos, {"noun": noun, "base": defaults.EMBEDDED}, out=folder, notice=notice)
-    screen.show(job)
-    if not job.finished:
-        out().print(
-            f"First a new word for this {noun} is learnt, then the model itself, with the word "
-            "held still."
-        )
-        screen.follow(job)
-    screen.show_result(job)
+        job = plan(photos, {"noun": noun, "base": defaults.EMBEDDED}, out=folder, notice=notice)
+        screen.show(job)
+        if not job.finished:
+            out().print(
+                f"First a new word for this {noun} is learnt, then the model itself, with the word "
+                "held still."
+            )
+            screen.follow(job, stopper)
+        screen.show_result(job)
     out().print(
         "\nLook at the contact sheet: the photos on top, then what the model draws without having\n"
         f"learnt this {noun}, then what it draws after each checkpoint.\n{job.folder.sheet}"

@@ -16,7 +16,7 @@ from rarebooth import hub
 from rarebooth.api import Draft, Plan, Progress, Quote, quote, train
 from rarebooth.cli.console import duration, is_live, notice, out, volume
 from rarebooth.cli.pace import Pace
-from rarebooth.cli.stopper import Stopper
+from rarebooth.cli.stopper import DRAWING, Stopper
 from rarebooth.effects import idle
 from rarebooth.errors import DivergedError, ResourceError
 from rarebooth.folder import RunFolder
@@ -123,18 +123,16 @@ def _show_needs(job: Plan) -> None:
             notice(str(error))
 
 
-def follow(job: Plan) -> RunFolder:
+def follow(job: Plan, stopper: Stopper) -> RunFolder:
     """Train a plan, showing how far it is; Interrupted after Ctrl-C or SIGTERM."""
     began = time.monotonic()
     stages = job.settings.method.stages
     pace, quoted = Pace(), _quoted(job)
-    with (
-        Stopper() as stopper,
-        _bars(job, quoted) if is_live() else _lines(job, quoted) as screen,
-    ):
+    stopper.at_once = None
+    with _bars(job, quoted) if is_live() else _lines(job, quoted) as screen:
         for progress in train(job, stop=stopper.is_asked, drawn=screen.drawn, notice=notice):
             if progress.stage not in stages:  # what comes after the last step; all is saved
-                stopper.leave_at_once = True
+                stopper.at_once = DRAWING
                 out().print(f"  drawing the {progress.stage}")
                 continue
             pace.step(progress.stage, progress.done, progress.total, partial(_loss, progress))

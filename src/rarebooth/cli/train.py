@@ -10,6 +10,7 @@ import typer
 from rarebooth import defaults
 from rarebooth.cli import flags
 from rarebooth.cli.console import notice, out
+from rarebooth.cli.stopper import Stopper
 from rarebooth.errors import SettingsError
 
 # A method's own flags are known once the method is, so that typer hands on what it does not know;
@@ -181,61 +182,63 @@ def command(
         "compile": compile,
     }
 
-    from rarebooth import methods, settings
+    with Stopper() as stopper:
+        from rarebooth import methods, settings
 
-    environment = settings.from_environment(os.environ)
-    file = settings.read_file(config) if config is not None else {}
-    name = method or environment.get("method") or file.get("method") or defaults.METHOD
-    kind = methods.find(str(name))
-    sorted_words = flags.sort(words or [], kind)
-    photos = _photos(sorted_words.positional or (instance_data_dir or "",))
-    if instance_prompt is not None:
-        instance = flags.read_instance_prompt(instance_prompt, noun)
-        given |= {"noun": noun or instance.noun, "prompt": instance.prompt}
-        if hasattr(kind, "identifier"):
-            given["identifier"] = instance.identifier
-        elif instance.identifier is not None:
-            notice(
-                f"Took the noun {instance.noun!r} from --instance_prompt; {instance.identifier!r} "
-                f"is not used: {kind.name} has a word of its own for the subject."
+        environment = settings.from_environment(os.environ)
+        file = settings.read_file(config) if config is not None else {}
+        name = method or environment.get("method") or file.get("method") or defaults.METHOD
+        kind = methods.find(str(name))
+        sorted_words = flags.sort(words or [], kind)
+        photos = _photos(sorted_words.positional or (instance_data_dir or "",))
+        if instance_prompt is not None:
+            instance = flags.read_instance_prompt(instance_prompt, noun)
+            given |= {"noun": noun or instance.noun, "prompt": instance.prompt}
+            if hasattr(kind, "identifier"):
+                given["identifier"] = instance.identifier
+            elif instance.identifier is not None:
+                notice(
+                    f"Took the noun {instance.noun!r} from --instance_prompt; "
+                    f"{instance.identifier!r} is not used: {kind.name} has a word of its own for "
+                    "the subject."
+                )
+        if class_prompt is not None:
+            flags.sort(["--class-prompt", class_prompt], kind)
+            given["class_prompt"] = flags.class_template(class_prompt, given["noun"])
+
+        from rarebooth.api import draft, plan
+        from rarebooth.cli import job as screen
+
+        decided = {key: value for key, value in given.items() if value is not None}
+        decided.update(sorted_words.settings)
+        if dry_run:
+            screen.rehearse(
+                draft(
+                    photos,
+                    decided,
+                    out=out_folder,
+                    class_photos=class_photos,
+                    environment=environment,
+                    file=file,
+                )
             )
-    if class_prompt is not None:
-        flags.sort(["--class-prompt", class_prompt], kind)
-        given["class_prompt"] = flags.class_template(class_prompt, given["noun"])
-
-    from rarebooth.api import draft, plan
-    from rarebooth.cli import job as screen
-
-    decided = {key: value for key, value in given.items() if value is not None}
-    decided.update(sorted_words.settings)
-    if dry_run:
-        screen.rehearse(
-            draft(
-                photos,
-                decided,
-                out=out_folder,
-                class_photos=class_photos,
-                environment=environment,
-                file=file,
-            )
+            return
+        job = plan(
+            photos,
+            decided,
+            out=out_folder,
+            class_photos=class_photos,
+            environment=environment,
+            file=file,
+            notice=notice,
         )
-        return
-    job = plan(
-        photos,
-        decided,
-        out=out_folder,
-        class_photos=class_photos,
-        environment=environment,
-        file=file,
-        notice=notice,
-    )
-    screen.show(job)
-    if job.finished:
-        out().print("This run is finished already.")
-        screen.show_result(job)
-    else:
-        screen.follow(job)
-        screen.show_result(job)
+        screen.show(job)
+        if job.finished:
+            out().print("This run is finished already.")
+            screen.show_result(job)
+        else:
+            screen.follow(job, stopper)
+            screen.show_result(job)
 
 
 def _photos(folders: Sequence[str]) -> list[Path]:
