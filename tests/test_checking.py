@@ -517,6 +517,83 @@ def test_code_in_a_model_folder_is_named(folder):
     assert problem.endswith("may run: 'text_encoder/config.json', 'unet/my_unet.py'.")
 
 
+@pytest.mark.parametrize(
+    "content",
+    [
+        " " * 70_000 + '{"auto_map": "owner/repo--x.Y"}',
+        '{"auto\\u005fmap": "owner/repo--x.Y"}',
+        '[[{"deep": {"custom_pipelines": {"a": "b"}}}]]',
+        '{"auto_map": "owner/repo--x.Y", "auto_map": null}',
+    ],
+)
+def test_code_that_a_configuration_names_is_found(folder, content):
+    (folder / "unet" / "Config.JSON").write_text(content, "utf-8")
+    report = check(folder)
+    assert not report.safe
+    (problem,) = report.problems
+    assert problem.endswith("may run: 'unet/Config.JSON'.")
+
+
+def test_a_word_that_is_a_key_names_no_code(folder):
+    (folder / "unet" / "words.json").write_text('{"auto_map_": "x", "auto": "auto_map"}', "utf-8")
+    (folder / "notes").write_text("{ no JSON", "utf-8")
+    assert check(folder).safe
+
+
+@pytest.mark.parametrize(
+    ("content", "why"),
+    [
+        (b" " * (2**22 + 1), "larger than the 4 MiB"),
+        (b"[" * 100_000, "more than 64 lists"),
+        (b"[" * 65 + b"]" * 65, "more than 64 lists"),
+        (b"{'a': 1}", "Expecting property name"),
+        (b"\xff", "utf-8"),
+    ],
+)
+def test_json_that_cannot_be_looked_through_is_not_safe(folder, content, why):
+    (folder / "feature_extractor").mkdir()
+    (folder / "feature_extractor" / "preprocessor_config.json").write_bytes(content)
+    report = check(folder)
+    assert not report.safe
+    (problem,) = report.problems
+    assert problem.startswith("feature_extractor/preprocessor_config.json cannot be looked through")
+    assert why in problem
+
+
+def test_every_index_is_examined(folder):
+    inner = folder / "prior" / "Model_Index.json"
+    inner.parent.mkdir()
+    inner.write_text('{"unet": ["my_unet", "UNet"]}', "utf-8")
+    report = check(folder)
+    assert not report.safe
+    (problem,) = report.problems
+    assert problem.startswith("prior/Model_Index.json: model_index.json names ['my_unet', 'UNet']")
+    assert not check(inner.parent).safe
+
+
+@pytest.mark.parametrize(
+    ("name", "content"),
+    [
+        *((f"x.{ending}", b"x") for ending in ("pyc", "so", "so.1.2", "pyd", "DLL", "dylib", "sh")),
+        ("x.Py ", b"x"),
+        ("picture.png", b"\x7fELF\2\1\1"),
+        ("readme", b"#!/bin/sh"),
+        ("x.bin", b"MZ".ljust(60, b"\0") + (64).to_bytes(4, "little") + b"PE\0\0"),
+    ],
+)
+def test_code_is_known_by_name_or_beginning(folder, name, content):
+    (folder / "vae" / name).write_bytes(content)
+    report = check(folder)
+    assert not report.safe
+    assert f"may run: {f'vae/{name}'!r}" in report.problems[0]
+
+
+def test_what_only_looks_like_code_is_none(folder):
+    (folder / "MZ.txt").write_text("MZ is what a program of Windows begins with. " * 9, "utf-8")
+    (folder / "some.python.txt").write_text("no code", "utf-8")
+    assert check(folder).safe
+
+
 def test_a_model_that_is_not_whole_says_what_it_lacks(folder):
     (folder / "vae" / "diffusion_pytorch_model.safetensors").unlink()
     (folder / "model_index.json").rename(folder / "model_index.json.old")

@@ -19,7 +19,7 @@ from rarebooth.base import Session
 from rarebooth.bases import open_base
 from rarebooth.cli import run
 from rarebooth.delta import Blend, Change, Delta, LowRank, Tail
-from rarebooth.errors import ArtifactError, SettingsError
+from rarebooth.errors import ArtifactError, BaseModelError, SettingsError
 from rarebooth.exports.low_rank import truncated
 from tiny import build_folder
 
@@ -206,6 +206,29 @@ def test_a_half_precision_base_with_a_safety_checker_becomes_a_whole_pipeline(
     assert apart(drawn, ours(base, file)) <= 1
     written_json = [path.read_text("utf-8") for path in made.folder.rglob("*.json")]
     assert not any("somebody" in text for text in written_json)
+
+
+def test_the_pipeline_names_only_what_it_is_read_as(written, export, tmp_path):
+    folder = build_folder(tmp_path / "base")
+    for name, changed in (
+        ("model_index.json", {"tokenizer": ["transformers", "CLIPTokenizerFast"], "auto_map": "x"}),
+        ("unet/config.json", {"auto_map": "owner/repo--x.Y"}),
+        ("scheduler/scheduler_config.json", {"custom_pipelines": {"a": "b"}}),
+    ):
+        path = folder / name
+        path.write_text(json.dumps({**json.loads(path.read_text("utf-8")), **changed}), "utf-8")
+    subject = written(Delta(("(rare) dog",), {"(rare)": vectors(1)}), open_base(str(folder)))
+    out = export(subject, "diffusers", base=str(folder)).folder
+    index = json.loads((out / "model_index.json").read_text("utf-8"))
+    assert index["tokenizer"] == ["transformers", "CLIPTokenizer"]
+    assert index["scheduler"] == ["diffusers", "PNDMScheduler"]
+    assert not [path for path in out.rglob("*.json") if "auto_map" in path.read_text("utf-8")]
+    assert "custom_pipelines" not in (out / "scheduler/scheduler_config.json").read_text("utf-8")
+    path = folder / "model_index.json"
+    path.write_text(path.read_text("utf-8").replace("CLIPTokenizerFast", "system"), "utf-8")
+    with pytest.raises(BaseModelError, match="'system'"):
+        exporting.export(subject, "diffusers", tmp_path / "other", base=str(folder))
+    assert not (tmp_path / "other").exists()
 
 
 def test_a_table_with_spare_rows_keeps_its_size(written, export, tmp_path, tiny_base):

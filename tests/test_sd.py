@@ -412,6 +412,16 @@ def test_autoencoders_in_the_old_spelling_of_attention_are_read(tiny_folder, cop
         (lambda f: (f / "model_index.json").unlink(), "model_index.json is missing"),
         (lambda f: (f / "model_index.json").write_text("{"), "model_index.json.*cannot be read"),
         (lambda f: (f / "model_index.json").write_text("[]"), "no JSON object"),
+        (lambda f: (f / "model_index.json").write_bytes(b" " * 2**21), "larger than the 1 MiB"),
+        (lambda f: (f / "model_index.json").write_text("[" * 9999), "more than 64 lists"),
+        (
+            lambda f: change_json(f / "model_index.json", scheduler=["os", "system"]),
+            r"names \['os', 'system'\] for 'scheduler'.*pick another with --base",
+        ),
+        (
+            lambda f: (f / "tokenizer/vocab.json").write_bytes(b" " * (2**24 + 1)),
+            "tokenizer/vocab.json of the base model is larger than 16 MiB",
+        ),
         (
             lambda f: change_json(f / "model_index.json", _class_name="StableDiffusionXLPipeline"),
             "holds a StableDiffusionXLPipeline; rarebooth can train StableDiffusionPipeline",

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, BinaryIO
 
 from rarebooth import hub
 from rarebooth.bases import open_base
+from rarebooth.bounded import UnreadableError
 from rarebooth.errors import ArtifactError, BaseModelError
 from rarebooth.formats import UNKNOWN, Report, names, pickles, pipeline, tensors
 
@@ -113,10 +114,11 @@ def _folder(folder: Path, borrow: Borrow | None) -> Report:
     """A folder is as safe as what is in it; files that are no weights and no code do not count."""
     is_pipeline = (folder / pipeline.INDEX).is_file()
     facts, problems = pipeline.examine(folder) if is_pipeline else ({}, [])
-    safe = not problems
+    safe = True
     files: dict[str, str] = {}
     size = 0
     codes: list[str] = []
+    told: list[str] = []
     fits: list[bool] = []
     every = list(islice(_files(folder), MOST_FILES + 1))
     if len(every) > MOST_FILES:
@@ -126,18 +128,24 @@ def _folder(folder: Path, borrow: Borrow | None) -> Report:
         report = _file(path, borrow)
         size += report.facts["size"]
         with path.open("rb") as file:
-            code = pipeline.brings_code(path, file.read(pickles.MEMBER_HEAD))
-        if code:
-            codes.append(name)
+            head = file.read(pipeline.HEAD)
+        try:
+            if pipeline.is_code(path, head) or pipeline.names_code(path, head):
+                codes.append(name)
+        except UnreadableError as error:
+            problems.append(f"{name} cannot be looked through: {error}.")
+        if pipeline.is_index(path) and name != pipeline.INDEX:
+            problems += [f"{name}: {problem}" for problem in pipeline.names_strangers(path)]
         if report.kind == UNKNOWN:
             continue
         files[name] = report.kind
         safe = safe and report.safe
-        problems += [f"{name}: {problem}" for problem in report.problems]
+        told += [f"{name}: {problem}" for problem in report.problems]
         fits += [report.facts["fits"]] if "fits" in report.facts else []
     if codes:
-        safe = False
         problems.append(f"It brings or names code, which programs may run: {names.some(codes)}.")
+    safe = safe and not problems
+    problems += told
     facts |= {"size": size, "files": files}
     if fits:
         facts["fits"] = all(fits)

@@ -279,7 +279,7 @@ def _kept(path: Path, text: Mapping[str, str]) -> Pixels | None:
     """The picture of a PNG that is whole and says this of itself, or None."""
     extent = (int(text["size"]),) * 2
     try:
-        data = path.read_bytes()
+        data = bytes_of(path)
         with Image.open(io.BytesIO(data), formats=["PNG"]) as picture:
             said = {key: picture.info.get(f"rarebooth:{key}") for key in text}
             if said != text or picture.size != extent or picture.mode != "RGB":

@@ -27,7 +27,8 @@ from huggingface_hub.errors import (
     RevisionNotFoundError,
 )
 
-from rarebooth import costs
+from rarebooth import bounded, costs, model_index
+from rarebooth.bounded import UnreadableError
 from rarebooth.defaults import EMBEDDED
 from rarebooth.errors import BaseModelError, ResourceError
 
@@ -77,6 +78,12 @@ ADAPTER = "adapter_config.json"
 
 ELSEWHERE = frozenset({"transformers_weights", "quantization_config"})
 """Settings by which transformers and diffusers read other files, or other numbers, of a part."""
+
+LARGEST_JSON = 2**20
+"""Bytes of a configuration, or of the index of weights in several files; these have 100,000."""
+
+LARGEST_VOCABULARY = 2**24
+"""Bytes of a file of a tokenizer; CLIP's have two million at most."""
 
 LONGEST_NAME = 200
 """Bytes that the name of a file of weights may have."""
@@ -220,10 +227,10 @@ def _repositories(name: str) -> Sequence[str]:
 def read_json(path: Path) -> dict[str, Any]:
     """Read a JSON object; raises BaseModelError that names the file if it is none."""
     try:
-        content = json.loads(path.read_text(encoding="utf-8"))
+        content = bounded.read_json(path, LARGEST_JSON)
     except FileNotFoundError:
         raise BaseModelError(_missing(path)) from None
-    except (OSError, ValueError, RecursionError) as error:
+    except (OSError, UnreadableError) as error:
         raise BaseModelError(
             f"{_short(path)} of the base model cannot be read ({error}); fetch the model again."
         ) from error
@@ -241,6 +248,12 @@ def pipeline_kind(folder: Path, supported: Collection[str]) -> str:
             f"{', '.join(sorted(supported))}. Pick another base with --base."
         )
     return kind
+
+
+def require_known(folder: Path) -> None:
+    """Raise BaseModelError that names an entry of the index which is no part of such a model."""
+    for problem in model_index.strangers(read_json(folder / model_index.FILE)):
+        raise BaseModelError(f"{problem} Fetch the model again, or pick another with --base.")
 
 
 def weight_files(folder: Path, part: str) -> list[Path]:
@@ -323,6 +336,13 @@ def tokenizer_files(folder: Path) -> list[Path]:
     for names in _TOKENIZERS:
         paths = [folder / "tokenizer" / name for name in names]
         if all(path.is_file() for path in paths):
+            for path in paths:
+                if path.stat().st_size > LARGEST_VOCABULARY:
+                    raise BaseModelError(
+                        f"{_short(path)} of the base model is larger than "
+                        f"{LARGEST_VOCABULARY // 2**20} MiB, which no vocabulary is; fetch the "
+                        "model again."
+                    )
             return paths
     raise BaseModelError(_missing(folder / "tokenizer" / _TOKENIZERS[0][0]))
 

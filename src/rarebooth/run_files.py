@@ -6,11 +6,13 @@ had not may be missing, and others may stand beside.
 
 import json
 from collections.abc import Callable, Mapping
+from functools import partial
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, BinaryIO
 
 from pydantic import BaseModel, Field, ValidationError, model_validator
 
+from rarebooth.bounded import read_text
 from rarebooth.errors import SettingsError
 
 NAME = "[a-z0-9][a-z0-9-]{0,63}"
@@ -18,6 +20,9 @@ NAME = "[a-z0-9][a-z0-9-]{0,63}"
 
 DEEPEST = 16
 """Lists and objects within one another; what rarebooth writes has seven."""
+
+LONGEST_LINE = 2**20
+"""Bytes of a line of ``steps.jsonl``; a loss and a timestep a picture take sixty."""
 
 LARGEST = 3.4e38
 """Losses and scores are fp32."""
@@ -149,7 +154,8 @@ def read_steps(
         SettingsError: the file cannot be opened, or is damaged before a line that is wanted.
     """
     try:
-        lines = path.read_bytes().splitlines()
+        with path.open("rb") as file:
+            return _steps(path, file, wanted)
     except FileNotFoundError:
         return []
     except OSError as error:
@@ -157,11 +163,17 @@ def read_steps(
             f"{path} cannot be read: {error.strerror}. Let it be read, or remove it: only charts, "
             "and the probes that patience counts, are made from it."
         ) from error
+
+
+def _steps(
+    path: Path, file: BinaryIO, wanted: Callable[[Mapping[str, Any]], bool]
+) -> list[tuple[str, dict[str, Any]]]:
     found: list[tuple[str, dict[str, Any]]] = []
     damage = ""
-    for number, line in enumerate(lines, start=1):
+    # A line that is longer is read as several, none of which is JSON.
+    for number, line in enumerate(iter(partial(file.readline, LONGEST_LINE), b""), start=1):
         try:
-            text = line.decode("utf-8")
+            text = line.decode("utf-8").rstrip("\r\n")
             entry = _content(text, _Line)
         except (ValueError, RecursionError) as error:
             damage = damage or f"line {number} of {path} cannot be read: {_said(error)}"
@@ -180,7 +192,7 @@ def read_steps(
 
 def _read(path: Path, kind: type[BaseModel], advice: str) -> dict[str, Any]:
     try:
-        return _content(path.read_text("utf-8"), kind)
+        return _content(read_text(path), kind)
     except (ValueError, RecursionError) as error:
         raise SettingsError(f"{path} cannot be read: {_said(error)}. {advice}") from error
 

@@ -14,6 +14,7 @@ from typing import Any, Literal, TypedDict, get_type_hints
 import pydantic
 
 from rarebooth import defaults
+from rarebooth.bounded import read_text
 from rarebooth.errors import SettingsError
 from rarebooth.method import Method
 from rarebooth.optimisers import require_whole_batches
@@ -21,6 +22,9 @@ from rarebooth.optimisers import require_whole_batches
 ENVIRONMENT = "RAREBOOTH_"
 ENVIRONMENT_ELSEWHERE = frozenset({"cache", "dreambench", "clip_bpe"})
 """Names behind the prefix that are no settings of a run: where class images and test data lie."""
+
+LARGEST_FILE = 2**20
+"""Bytes of a settings file."""
 
 LARGEST_SEED = 2**62
 """Leaves room, in the 64 bits of a generator's seed, for the seeds that are counted on from it."""
@@ -141,11 +145,12 @@ def preset_for(base: str) -> Preset:
 def read_file(path: Path) -> dict[str, Any]:
     """Read a TOML settings file; SettingsError where it is missing or malformed."""
     try:
-        return tomllib.loads(path.read_text("utf-8"))
+        return tomllib.loads(read_text(path, LARGEST_FILE))
     except FileNotFoundError as error:
         raise SettingsError(f"There is no settings file {path}.") from error
-    except (OSError, ValueError) as error:
-        raise SettingsError(f"The settings file {path} cannot be read: {error}.") from error
+    except (OSError, ValueError, RecursionError) as error:
+        reason = "it is nested too deeply" if isinstance(error, RecursionError) else error
+        raise SettingsError(f"The settings file {path} cannot be read: {reason}.") from error
 
 
 def from_environment(environment: Mapping[str, str]) -> dict[str, str]:

@@ -1,9 +1,14 @@
 """Safetensors, sound, damaged or made to harm: read or refused, in words and in time."""
 
+import io
 import random
+import struct
 import time
+import zipfile
+from collections.abc import Callable, Iterable
 
 import pytest
+import resident
 import torch
 
 from rarebooth import artifact
@@ -16,6 +21,9 @@ from test_checking import ELSEWHERE, entry, raw, save
 
 SLOWEST = 2.0
 """Seconds that a file may take."""
+
+MOST = 300
+"""MiB that it may take."""
 
 
 def subject(folder, **changed) -> bytes:
@@ -68,6 +76,43 @@ def made_to_harm() -> dict[str, bytes]:
     }
 
 
+def in_a_zip(beginnings: Iterable[bytes]) -> bytes:
+    """An archive of files that begin so, each listed, none of them named after what it is."""
+    with io.BytesIO() as memory:
+        with zipfile.ZipFile(memory, "w", zipfile.ZIP_DEFLATED) as archive:
+            for number, beginning in enumerate(beginnings):
+                archive.writestr(str(number), beginning)
+        return memory.getvalue()
+
+
+def directory(count: int, wide: bool = False) -> bytes:
+    """A ZIP of nothing but a list of members, whose record at its end may lie about their count."""
+    entries = (struct.pack("<4s6H3L5H2L", b"PK\1\2", *[0] * 16) for _ in range(count))
+    listed = b"".join(entries)
+    end = struct.pack("<4s4H2LH", b"PK\5\6", 0, 0, 1, 1, 0 if wide else len(listed), 0, 0)
+    if wide:
+        size = len(listed)
+        end = (
+            struct.pack("<4sQ2H2L4Q", b"PK\6\6", 44, 45, 45, 0, 0, count, count, size, 0)
+            + struct.pack("<4sLQL", b"PK\6\7", 0, size, 1)
+            + end
+        )
+    return listed + end
+
+
+BOMBS: dict[str, tuple[str, Callable[[], bytes]]] = {
+    "9 MB of empty lists": ("model_index.json", lambda: b"[" + b"[]," * 3_000_000 + b"[]]"),
+    "4 MB of empty lists": ("x.json", lambda: b"[" + b"[]," * 1_398_000 + b"[]]"),
+    "100,000 of them": ("model_index.json", lambda: b"[" + b"[]," * 100_000 + b"[]]"),
+    "deep nesting": ("model_index.json", lambda: b"[" * 100_000),
+    "deep objects": ("unet/config.json", lambda: b'{"a":' * 100_000),
+    "a number of a million digits": ("vae/config.json", lambda: b"9" * 1_000_000),
+    "a ZIP's list of 100,000": ("x.bin", lambda: directory(100_000)),
+    "the same as ZIP64": ("x.bin", lambda: directory(100_000, wide=True)),
+    "a ZIP of 1,000 almost pickles": ("x.pt", lambda: in_a_zip([b"N0" * 5_000 + b"\0"] * 1_000)),
+}
+
+
 def taken(act, path) -> float:
     """Seconds of this process that an act on a file takes."""
     began = time.process_time()
@@ -79,6 +124,11 @@ def refused(path) -> None:
     """Load what is no subject."""
     with pytest.raises(ArtifactError):
         artifact.load(path)
+
+
+def not_safe(path) -> None:
+    """Check what is none of a model's."""
+    assert not check(path).safe
 
 
 @pytest.mark.trials("R12", "fuzzed subject files, checked and loaded", quick=150, full=3000)
@@ -109,6 +159,23 @@ def test_files_made_to_harm_are_refused_in_time(trials, tmp_path):
             assert slowest < SLOWEST, (what, slowest)
             assert check(path).problems, what
     trials.figure(f"{slowest * 1000:.0f} ms at most")
+
+
+@pytest.mark.trials("R12", "JSON and archives that are made to harm, in a folder", quick=9, full=9)
+def test_folders_made_to_harm_are_refused_in_time(trials, tmp_path):
+    slowest, largest = 0.0, 0.0
+    for trial, (what, (name, content)) in zip(trials, BOMBS.items(), strict=True):
+        with trial as number:
+            path = tmp_path / str(number) / name
+            path.parent.mkdir(parents=True)
+            path.write_bytes(content())
+            before = resident.now()
+            resident.forget_peak()
+            slowest = max(slowest, taken(not_safe, tmp_path / str(number)))
+            largest = max(largest, resident.peak() - before)
+            assert slowest < SLOWEST, (what, slowest)
+            assert largest < MOST, (what, largest)
+    trials.figure(f"{slowest * 1000:.0f} ms and +{largest:.0f} MiB at most")
 
 
 @pytest.mark.trials("R12", "a subject of another base, or with wrong shapes", quick=2, full=2)

@@ -16,7 +16,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 from transformers import AddedToken, CLIPTokenizer
 
-from rarebooth import hub
+from rarebooth import hub, model_index
 from rarebooth.base import Base, Session
 from rarebooth.errors import ArtifactError, SettingsError
 from rarebooth.exports import Source
@@ -61,10 +61,14 @@ class DiffusersFolder:
         _write_tokenizer(folder, origin, tokenizer)
         _write_part(folder, origin, "vae", _stored(origin, "vae"))
         _write_config(folder, origin, "scheduler/scheduler_config.json")
-        index = hub.read_json(origin / "model_index.json")
+        index = hub.read_json(origin / model_index.FILE)
         lacking = [key for key in index if isinstance(index[key], list) and key not in HELD]
-        changed = {**{key: [None, None] for key in lacking}, "requires_safety_checker": False}
-        _write_config(folder, origin, "model_index.json", changed)
+        changed = {
+            **{key: [None, None] for key in lacking},
+            **{key: list(known) for key, known in model_index.KNOWN.items()},
+            "requires_safety_checker": False,
+        }
+        _write_config(folder, origin, model_index.FILE, changed)
         return f"pipe = DiffusionPipeline.from_pretrained({json.dumps(str(source.out))})"
 
 
@@ -184,9 +188,10 @@ def _write_part(
 def _write_config(
     folder: Path, origin: Path, name: str, changed: Mapping[str, Any] | None = None
 ) -> None:
-    """The base's own configuration, but for what has changed, the type, and where it lay."""
+    """The base's own configuration, but for what has changed, the type, where it lay, and code."""
     config = {**hub.read_json(origin / name), **(changed or {})}
     for key in ("dtype", "torch_dtype"):
         if key in config:
             config[key] = "float32"
-    write_json(folder / name, {key: config[key] for key in config if key not in PLACES})
+    left_out = {*PLACES, *model_index.CODE_KEYS}
+    write_json(folder / name, {key: config[key] for key in config if key not in left_out})

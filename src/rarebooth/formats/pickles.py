@@ -5,8 +5,10 @@ A pickle is a program; the standard library's ``pickletools`` reads its operatio
 
 import bz2
 import gzip
+import io
 import pickletools
 import re
+import struct
 import tarfile
 import warnings
 import zipfile
@@ -20,10 +22,16 @@ from typing import IO, Literal
 HEAD = 2**22
 """Bytes of a file that are looked at."""
 
-MEMBER_HEAD = 2**16
+MEMBER_HEAD = 2**14
 """Bytes of each file in an archive that are unpacked, which bounds what a bomb can do."""
 
+MOST_UNPACKED = 2**18
+"""Bytes of all files in an archive; of those beyond, only the names are looked at."""
+
 MOST_MEMBERS = 10_000
+LARGEST_DIRECTORY = 2**21
+"""Bytes of a ZIP's list of members."""
+
 MOST_OPERATIONS = 100_000
 """What begins with so many operations is a pickle."""
 
@@ -41,6 +49,11 @@ _PICKLED_NAME = re.compile(r"(^|/)pickle$|\.(pkl|pickle)$")
 _OTHER_ARCHIVES = (b"\xfd7zXZ\0", b"7z\xbc\xaf\x27\x1c", b"\x28\xb5\x2f\xfd", b"Rar!")
 """What xz, 7-zip, zstd and RAR begin with; they are not looked into."""
 _ZIP = b"PK\x03\x04"
+_ZIP_END = struct.Struct("<4s4H2LH")
+_ZIP64_END = struct.Struct("<4sQ2H2L4Q")
+_ZIP64_LOCATOR = 20
+_ZIP_COMMENT = 2**16
+"""How a ZIP ends (APPNOTE.TXT, 4.3.14 to 4.3.16): records that count its members."""
 _NUMPY = b"\x93NUMPY"
 _OBJECTS = re.compile(rb"""['"][|<>=]?O\d*['"]""")
 """How numpy's header names the type of arrays of objects, which it pickles."""
@@ -116,9 +129,9 @@ def _members(path: Path, head: bytes) -> Iterator[bytes] | None:
         return _unpacked(gzip.open(path, "rb"))
     if head.startswith(b"BZh"):
         return _unpacked(bz2.open(path, "rb"))
-    if head.startswith(_ZIP) or zipfile.is_zipfile(path):
+    if head.startswith(_ZIP) or _is_zip(path):
         return _in_zip(path, head)
-    return _in_tar(path) if _is_tar(path) else None
+    return _in_tar(head) if _is_tar(head) else None
 
 
 def _unpacked(stream: IO[bytes] | BufferedIOBase) -> Iterator[bytes]:
@@ -126,37 +139,72 @@ def _unpacked(stream: IO[bytes] | BufferedIOBase) -> Iterator[bytes]:
         yield _beginning(stream)
 
 
-def _beginning(stream: IO[bytes] | BufferedIOBase) -> bytes:
+def _beginning(stream: IO[bytes] | BufferedIOBase, most: int = MEMBER_HEAD) -> bytes:
     try:
-        return stream.read(MEMBER_HEAD)
+        return stream.read(min(MEMBER_HEAD, most))
     except Exception:  # damaged or encrypted, said by a dozen types of errors
         return b""
 
 
 def _in_zip(path: Path, head: bytes) -> Iterator[bytes]:
     try:
+        _require_small(path)
         archive = zipfile.ZipFile(path)
     except Exception:  # half an archive: its list of members stood at the end
         yield from _if_named_so("x.pkl" if b".pkl" in head else "")
         return
+    left = MOST_UNPACKED
     with archive:
         for member in archive.infolist():
             yield from _if_named_so(member.filename)
+            if not left:
+                continue
             with suppress(Exception), archive.open(member) as stream:
-                yield _beginning(stream)
+                beginning = _beginning(stream, left)
+                left -= len(beginning)
+                yield beginning
 
 
-def _is_tar(path: Path) -> bool:
-    return next(_in_tar(path), None) is not None
+def _is_zip(path: Path) -> bool:
+    return any(_ends(path))
 
 
-def _in_tar(path: Path) -> Iterator[bytes]:
+def _require_small(path: Path) -> None:
+    """Raise ValueError for a ZIP whose list of members is longer than one should be read."""
+    for count, size in _ends(path):
+        if count > MOST_MEMBERS or size > LARGEST_DIRECTORY:
+            raise ValueError(f"{count} members in {size} bytes")
+
+
+def _ends(path: Path) -> Iterator[tuple[int, int]]:
+    """What each record at the end of a ZIP says: how many members, and the bytes of their list."""
+    with path.open("rb") as file:
+        length = file.seek(0, io.SEEK_END)
+        file.seek(max(0, length - _ZIP_COMMENT - _ZIP_END.size - _ZIP64_LOCATOR - _ZIP64_END.size))
+        tail = file.read()
+    # All of them: programs differ in which one they believe.
+    for sign in re.finditer(rb"PK\x05\x06(?=.{18})", tail, re.DOTALL):
+        _, _, _, _, count, size, _, _ = _ZIP_END.unpack_from(tail, sign.start())
+        yield count, size
+    for sign in re.finditer(rb"PK\x06\x06(?=.{52})", tail, re.DOTALL):
+        _, _, _, _, _, _, _, count, size, _ = _ZIP64_END.unpack_from(tail, sign.start())
+        yield count, size
+
+
+def _is_tar(head: bytes) -> bool:
+    return next(_in_tar(head), None) is not None
+
+
+def _in_tar(head: bytes) -> Iterator[bytes]:
+    left = MOST_UNPACKED
     try:
-        with tarfile.open(path, "r:") as archive:
+        with tarfile.open(fileobj=io.BytesIO(head), mode="r:") as archive:
             for member in archive:
                 yield from _if_named_so(member.name)
-                stream = archive.extractfile(member) if member.isreg() else None
-                yield b"" if stream is None else _beginning(stream)
+                stream = archive.extractfile(member) if member.isreg() and left else None
+                beginning = b"" if stream is None else _beginning(stream, left)
+                left -= len(beginning)
+                yield beginning
     except Exception:  # no tar file, or half of one
         return
 

@@ -1,27 +1,31 @@
 """A folder in diffusers' layout: whether it names classes, or brings code, that nobody knows."""
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from rarebooth import hub
+from rarebooth import hub, model_index
 from rarebooth.bases import FAMILIES
+from rarebooth.bounded import UnreadableError, parsed, read_text
 from rarebooth.errors import BaseModelError
 
-INDEX = "model_index.json"
+INDEX = model_index.FILE
 
-_CLASSES: Mapping[str, re.Pattern[str]] = {
-    "diffusers": re.compile(r"UNet2DConditionModel|AutoencoderKL|\w+Scheduler"),
-    "transformers": re.compile(
-        r"CLIP(TextModel|Tokenizer(Fast)?|FeatureExtractor|ImageProcessor|VisionModelWithProjection)"
-    ),
-    "stable_diffusion": re.compile(r"StableDiffusionSafetyChecker"),
-}
-"""What a Stable Diffusion folder may hold, by library; the last is a module of diffusers."""
+HEAD = 2**12
+"""Bytes by which code, and JSON under another name, is known."""
 
-_CODE = re.compile(rb'"(auto_map|custom_pipelines)"\s*:')
-"""How configurations of transformers and diffusers name code that lies beside them."""
+LARGEST_JSON = 2**22
+"""Bytes of a configuration that is looked through; a tokenizer's, the largest, has two million."""
+
+_CODE = re.compile(r"\.(py[cdow]?|so(\.\d+)*|dll|dylib|exe|jar|(ba|z)?sh|bat|cmd|ps1|vbs)$")
+"""How the names of files end that programs import, or systems run."""
+
+_MACHINE_CODE = (
+    *(b"\x7fELF", b"#!", b"\xca\xfe\xba\xbe"),
+    *(b"\xcf\xfa\xed\xfe", b"\xce\xfa\xed\xfe", b"\xfe\xed\xfa\xcf", b"\xfe\xed\xfa\xce"),
+)
+"""How files begin that Linux and macOS run or load, whatever they are called."""
 
 
 def examine(folder: Path) -> tuple[dict[str, Any], list[str]]:
@@ -31,36 +35,59 @@ def examine(folder: Path) -> tuple[dict[str, Any], list[str]]:
     try:
         index = hub.read_json(folder / INDEX)
         facts["pipeline"] = str(index.get("_class_name"))
-        parts = {name: value for name, value in index.items() if isinstance(value, list)}
-        problems += _strangers(parts)
+        problems += model_index.strangers(index)
         hub.pipeline_kind(folder, FAMILIES)
         hub.require_complete(folder)
     except BaseModelError as error:
         problems.append(str(error))
-    except RecursionError as error:
-        problems.append(f"{INDEX} holds what no index does ({type(error).__name__}).")
     return facts, problems
 
 
-def brings_code(path: Path, head: bytes) -> bool:
-    """Whether a file of such a folder is code, or a configuration that names some."""
-    return path.suffix == ".py" or (
-        head.lstrip().startswith(b"{") and _CODE.search(head) is not None
-    )
+def names_strangers(path: Path) -> Iterator[str]:
+    """Sentences on what an index names that nobody knows, or why it cannot be read."""
+    try:
+        yield from model_index.strangers(hub.read_json(path))
+    except BaseModelError as error:
+        yield str(error)
 
 
-def _strangers(parts: Mapping[str, list[Any]]) -> Iterator[str]:
-    for name, value in parts.items():
-        match value:
-            case [None, None]:
-                continue
-            case [str(library), str(kind)]:
-                known = _CLASSES.get(library)
-                if known is not None and known.fullmatch(kind):
-                    continue
-            case _:
-                pass
-        yield (
-            f"{INDEX} names {value!r:.80} for {name!r:.80}, which is no class that a Stable "
-            "Diffusion folder is made of; a program that loads it may run code."
-        )
+def is_index(path: Path) -> bool:
+    """Whether some system opens a file as an index of a pipeline."""
+    return path.name.casefold() == INDEX
+
+
+def is_code(path: Path, head: bytes) -> bool:
+    """Whether a file is code, by how its name ends or by how it begins."""
+    named_so = _CODE.search(path.name.casefold().rstrip(". ")) is not None
+    return named_so or head.startswith(_MACHINE_CODE) or _is_windows(head)
+
+
+def names_code(path: Path, head: bytes) -> bool:
+    """Whether a configuration names code that lies beside it, or elsewhere.
+
+    Raises UnreadableError where a file that is called JSON cannot be looked through; one of another
+    name is a configuration only if it can be read as one.
+    """
+    called_so = path.suffix.casefold() == ".json"
+    if not called_so and not head.lstrip().startswith(b"{"):
+        return False
+    found: list[str] = []
+
+    def note(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+        # Of two equal keys, whoever reads the file decides which one counts.
+        found.extend(key for key, value in pairs if key in model_index.CODE_KEYS and value)
+        return dict(pairs)
+
+    try:
+        parsed(read_text(path, LARGEST_JSON), note)
+    except UnreadableError:
+        if called_so:
+            raise
+        return False
+    return bool(found)
+
+
+def _is_windows(head: bytes) -> bool:
+    """Whether bytes begin a program or library of Windows, by where its own header stands."""
+    start = int.from_bytes(head[60:64], "little")
+    return head.startswith(b"MZ") and head[start : start + 4] == b"PE\0\0"
