@@ -1,5 +1,6 @@
 """The command line: what it accepts, refuses, prints and leaves behind."""
 
+import errno
 import io
 import json
 import os
@@ -18,7 +19,7 @@ from PIL import Image
 from rich.console import Console
 
 import rarebooth
-from rarebooth.cli import console, flags, run
+from rarebooth.cli import console, flags, main, run
 from rarebooth.cli import job as screen
 from rarebooth.cli.pace import Pace
 from rarebooth.errors import SettingsError
@@ -197,23 +198,43 @@ def test_help_of_train_lists_a_methods_settings_once_it_is_named(capsys):
         ("generate PHOTOS", 2, "Missing argument"),
         ("generate PHOTOS {} --count 0", 2, "--count is 0"),
         ("demo --example unicorn", 2, "no example 'unicorn'"),
+        ("demo --example ..", 2, "no example '..'"),
+        ("demo --example LONG", 2, "no example"),
+        ("demo --example NUL", 2, r"no example 'a\x00b'"),
+        ("generate LONG {}", 2, "File name too long. Check the path"),
+        ("export LONG --to embedding", 2, "File name too long. Check the path"),
+        ("merge LONG LONG --out new", 2, "File name too long. Check the path"),
+        ("train LONG --noun dog --base BASE", 3, "(File name too long)"),
+        ("train LONG LONG --noun dog --base BASE", 2, "File name too long. Check the path"),
+        ("generate LOCKED/run {}", 2, "LOCKED/run cannot be used: Permission denied"),
+        ("export LOCKED/run --to embedding", 2, "LOCKED/run cannot be used: Permission denied"),
+        ("merge LOCKED/a LOCKED/b --out new", 2, "LOCKED/a cannot be read: Permission denied"),
+        ("train LOCKED/a --noun dog --base BASE", 3, "'LOCKED/a' cannot be read (Permission"),
         ("paint", 2, "No such command"),
     ],
 )
 def test_what_cannot_work_is_refused_in_plain_words(
-    arguments, code, message, base, photos, place, capsys
+    arguments, code, message, base, photos, place, monkeypatch, capsys
 ):
+    stat = Path.stat
+
+    def locked(path, **given):
+        if path.parts[:1] == ("LOCKED",):
+            raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), str(path))
+        return stat(path, **given)
+
+    monkeypatch.setattr(Path, "stat", locked)  # whoever owns all files may enter any folder
     kept = listing(photos)
     (place / "FILE").write_text("")
     (place / "EMPTY").mkdir()
     (place / "BROKEN").mkdir()
     (place / "BROKEN" / "a.jpg").write_bytes(b"\xff\xd8\xffnothing more")
     before = listing(place)
-    places = {"BASE": str(base), "PHOTOS": str(photos)}
+    places = {"BASE": str(base), "PHOTOS": str(photos), "LONG": "a" * 5000, "NUL": "a\0b"}
     words: list[str] = []
     for word in arguments.split(" "):
         spaced = word if word.startswith("--") else word.replace("_", " ")
-        words.append(re.sub("BASE|PHOTOS", lambda found: places[found[0]], spaced))
+        words.append(re.sub("|".join(places), lambda found: places[found[0]], spaced))
     assert run(words) == code
     printed = capsys.readouterr()
     assert message in " ".join(printed.err.split())
@@ -729,3 +750,46 @@ def test_advice_on_memory_names_what_the_verb_takes(words, helps, monkeypatch, c
     assert set(re.findall(r"--[a-z-]+", message)) == helps
     assert "Close other programs" in message
     assert "saved state" not in message
+
+
+MISSING_LIBRARY = "libtorch_cpu.so: failed to map segment from shared object"
+
+
+@pytest.mark.parametrize(
+    ("error", "message"),
+    [
+        (OSError(errno.ENOMEM, "Cannot allocate memory", "FILE"), "The memory is not enough"),
+        (ImportError(MISSING_LIBRARY), "The memory is not enough"),
+        (OSError(errno.ENOSPC, "No space left on device"), "No space is left to write a file"),
+        (OSError(errno.EDQUOT, "Disk quota exceeded", "FILE"), "No space is left to write FILE"),
+    ],
+)
+def test_what_the_system_has_too_little_of_is_exit_code_4(error, message, monkeypatch, capsys):
+    def refused(*_, **__):
+        raise error
+
+    monkeypatch.setattr("rarebooth.api.make_report", refused)
+    assert run(["report", "run"]) == 4
+    assert message in capsys.readouterr().err
+
+
+def test_memory_that_ends_while_a_subject_is_read_is_not_damage(finished, monkeypatch, capsys):
+    from rarebooth import artifact
+
+    def greedy(*_, **__):
+        raise OSError(errno.ENOMEM, os.strerror(errno.ENOMEM))
+
+    monkeypatch.setattr(artifact, "safe_open", greedy)
+    assert run(["generate", str(finished), "{}"]) == 4
+    assert "The memory is not enough" in capsys.readouterr().err
+
+
+def test_names_that_a_pipe_has_no_letters_for_are_spelt_out(monkeypatch):
+    written = io.BytesIO()
+    monkeypatch.setattr(sys, "stdout", io.TextIOWrapper(written, "ascii"))
+    monkeypatch.setattr(sys, "argv", ["rarebooth", "report", "run"])
+    monkeypatch.setattr("rarebooth.api.make_report", lambda *_: Path("\u72ac/\udcff.html"))
+    with pytest.raises(SystemExit) as leaving:
+        main()
+    sys.stdout.flush()
+    assert (leaving.value.code, written.getvalue()) == (0, rb"\u72ac/\udcff.html" + b"\n")

@@ -21,7 +21,7 @@ from torch import Tensor
 
 from rarebooth.base import Identity
 from rarebooth.delta import Blend, Change, Delta, LowRank, Steer, Tail
-from rarebooth.errors import ArtifactError, DivergedError
+from rarebooth.errors import ArtifactError, DivergedError, is_out_of_memory
 from rarebooth.store import digest, writing
 
 FORMAT = 2
@@ -123,6 +123,8 @@ def load(path: Path) -> Artifact:
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
         known = digest(path)
     except (SafetensorError, OSError, ValueError) as error:
+        if is_out_of_memory(error):
+            raise
         raise ArtifactError(
             f"{path.name} cannot be read as a subject file ({error}). It may be half-written or "
             "damaged; take another checkpoint of the run or train it again."

@@ -14,16 +14,16 @@ from rarebooth import artifact, sample
 from rarebooth.base import Session
 from rarebooth.bases import open_base
 from rarebooth.errors import SettingsError
-from rarebooth.folder import subject_file
+from rarebooth.folder import AnyPath, subject_file
 from rarebooth.pictures import picture_name, picture_text, save_png
 from rarebooth.settings import DrawSettings, check_seed, preset_for
 from rarebooth.tokens import fill
 
 
 def generate(
-    run_or_file: Path,
+    run_or_file: AnyPath,
     templates: Sequence[str],
-    out: Path,
+    out: AnyPath,
     *,
     checkpoint: str | None = None,
     base: str | None = None,
@@ -46,7 +46,7 @@ def generate(
     Raises SettingsError for a number in a prompt that no subject has, and for what cannot be drawn.
     """
     check_seed(seed, count)
-    learnt = artifact.load(subject_file(run_or_file, checkpoint))
+    learnt = artifact.load(subject_file(Path(run_or_file), checkpoint))
     filled = [fill(template, *learnt.delta.phrases) for template in templates]
     name = base or learnt.header.base.name
     draw = _draw_settings(name, drawing or {})
@@ -74,7 +74,7 @@ def generate(
         )
         for (prompt, number), picture in zip(jobs, chain.from_iterable(drawn), strict=True):
             text = picture_text(prompt, number, learnt, draw)
-            path = out / picture_name(text)
+            path = Path(out, picture_name(text))
             save_png(path, Image.fromarray(picture), text)
             paths.append(path)
     return paths

@@ -13,6 +13,9 @@ _PATH = re.compile(
 )
 """An absolute path, in quotes or not, of POSIX or Windows; no part of a URL or of "and/or"."""
 
+LONGEST_PATH = 200
+"""Letters of a path that a message repeats, where its length may be what is wrong with it."""
+
 
 class RareboothError(Exception):
     """The parent of every error that rarebooth raises on purpose."""
@@ -74,6 +77,7 @@ def is_out_of_memory(error: BaseException) -> bool:
     return (
         isinstance(error, MemoryError)
         or (isinstance(error, OSError) and error.errno == errno.ENOMEM)
+        or (isinstance(error, ImportError) and "failed to map segment" in str(error))
         or type(error).__name__ == "OutOfMemoryError"
         or "allocate memory" in str(error)
         or "out of memory" in str(error).lower()

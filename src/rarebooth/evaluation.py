@@ -17,7 +17,7 @@ from rarebooth.choose import Quality
 from rarebooth.delta import Delta
 from rarebooth.errors import SettingsError
 from rarebooth.evidence import draw_set
-from rarebooth.folder import RunFolder, of_last_stage
+from rarebooth.folder import AnyPath, RunFolder, of_last_stage
 from rarebooth.metric import Evidence, Judges, PictureSet
 from rarebooth.metrics.encoders.judges import open_judges
 from rarebooth.photos import Pixels, mark_in
@@ -177,7 +177,7 @@ def draw_or_read(
 
 
 def evaluate(
-    run: Path,
+    run: AnyPath,
     *,
     extent: Extent | None = None,
     checkpoints: Sequence[str] | None = None,
@@ -201,7 +201,7 @@ def evaluate(
             to be had.
         ArtifactError: a checkpoint that is not there.
     """
-    folder = RunFolder(run)
+    folder = RunFolder(Path(run))
     record = _finished(folder)
     names = _names(folder, checkpoints)
     header = artifact.load(folder.checkpoint(names[0])).header

@@ -14,7 +14,7 @@ from rarebooth import artifact, exports, hub
 from rarebooth.base import Base
 from rarebooth.bases import open_base
 from rarebooth.errors import SettingsError
-from rarebooth.folder import subject_file
+from rarebooth.folder import AnyPath, subject_file
 from rarebooth.store import unwritable
 
 
@@ -33,9 +33,9 @@ class Exported:
 
 
 def export(
-    run_or_file: Path,
+    run_or_file: AnyPath,
     to: str,
-    out: Path,
+    out: AnyPath,
     *,
     checkpoint: str | None = None,
     base: str | None = None,
@@ -53,10 +53,11 @@ def export(
             cannot be said in this form.
         ArtifactError: no such subject, or one of another base.
     """
+    out = Path(out)
     kind = exports.find(to)
     for name in (settings or {}).keys() - getattr(kind, "__dataclass_fields__", {}).keys():
         raise SettingsError(f"--{name} does not go with --to {to}; leave it out.")
-    file = subject_file(run_or_file, checkpoint)
+    file = subject_file(Path(run_or_file), checkpoint)
     learnt = artifact.load(file)
     _require_free(out)
 

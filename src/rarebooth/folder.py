@@ -1,5 +1,6 @@
 """A run on disk: where its files lie, and ``run.json``, which says what it is and how it went."""
 
+import os
 import re
 import shutil
 from collections.abc import Iterable, Mapping
@@ -8,9 +9,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from rarebooth.errors import ArtifactError, SettingsError
+from rarebooth.errors import LONGEST_PATH, ArtifactError, SettingsError
 from rarebooth.run_files import NAME, read_record, read_steps
 from rarebooth.store import STATE_NAME, unwritable, write_json, writing
+
+AnyPath = str | os.PathLike[str]
+"""A path as a person gives it to one of the functions of ``api``."""
 
 STAGE_NAMES = ("stage-one", "stage-two", "stage-three")
 """Names of the checkpoints at the end of every stage but the last."""
@@ -203,14 +207,21 @@ def subject_file(run_or_file: Path, checkpoint: str | None) -> Path:
     ``checkpoint``: None or "recommended" for the run's choice, else a name such as "200" or
     "stage-one". Raises ArtifactError naming the checkpoints there are.
     """
-    if run_or_file.is_file():
+    try:
+        is_file, is_folder = run_or_file.is_file(), run_or_file.is_dir()
+    except OSError as error:
+        shown = str(run_or_file)[:LONGEST_PATH]
+        raise ArtifactError(
+            f"{shown} cannot be read: {error.strerror}. Check the path and who may read it."
+        ) from error
+    if is_file:
         if checkpoint is not None:
             raise ArtifactError(
                 f"{run_or_file.name} is one checkpoint's file; --checkpoint goes with a run folder."
             )
         return run_or_file
     folder = RunFolder(run_or_file)
-    if not run_or_file.is_dir():
+    if not is_folder:
         raise ArtifactError(f"There is no run folder or subject file at {run_or_file}.")
     if checkpoint in {None, "recommended"}:
         path = folder.subject

@@ -7,7 +7,7 @@ from rarebooth import artifact, merging
 from rarebooth.artifact import Artifact, Header
 from rarebooth.bases import open_base
 from rarebooth.errors import ArtifactError, SettingsError
-from rarebooth.folder import subject_file
+from rarebooth.folder import AnyPath, subject_file
 from rarebooth.methods.custom_diffusion import CustomDiffusion
 
 CHECKPOINT = "merged"
@@ -15,8 +15,8 @@ CHECKPOINT = "merged"
 
 
 def merge(
-    runs_or_files: Sequence[Path],
-    out: Path,
+    runs_or_files: Sequence[AnyPath],
+    out: AnyPath,
     *,
     base: str | None = None,
     device: str = "auto",
@@ -36,10 +36,11 @@ def merge(
     """
     if len(runs_or_files) < 2:
         raise SettingsError("Merging needs two subjects or more; give several runs or files.")
+    out, places = Path(out), [Path(each) for each in runs_or_files]
     if out.exists():
         raise SettingsError(f"{out} exists; choose another file with --out.")
-    learnt = [artifact.load(subject_file(path, None)) for path in runs_or_files]
-    for path, each in zip(runs_or_files, learnt, strict=True):
+    learnt = [artifact.load(subject_file(path, None)) for path in places]
+    for path, each in zip(places, learnt, strict=True):
         _require_mergeable(path, each, learnt[0])
     headers = [each.header for each in learnt]
     first = headers[0]

@@ -5,6 +5,7 @@ import shutil
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from hashlib import sha256
+from os import PathLike
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +17,7 @@ from rarebooth.bases import open_base
 from rarebooth.bases.device import pick_device, pick_precision
 from rarebooth.class_images import folder_digest
 from rarebooth.errors import ResourceError, SettingsError
-from rarebooth.folder import STAGE_NAMES, RunFolder, of_last_stage
+from rarebooth.folder import STAGE_NAMES, AnyPath, RunFolder, of_last_stage
 from rarebooth.method import Method
 from rarebooth.methods import find as find_method
 from rarebooth.optimisers import eight_bit
@@ -243,11 +244,11 @@ class Plan(Draft):
 
 
 def draft(
-    photos: Path | Sequence[Path],
+    photos: AnyPath | Sequence[AnyPath],
     flags: Mapping[str, Any],
     *,
-    out: Path | None = None,
-    class_photos: Path | None = None,
+    out: AnyPath | None = None,
+    class_photos: AnyPath | None = None,
     environment: Mapping[str, Any] | None = None,
     file: Mapping[str, Any] | None = None,
 ) -> Draft:
@@ -258,7 +259,9 @@ def draft(
     ``environment`` and ``file`` are settings by name, in falling rank (see ``settings``). Raises
     the RareboothError that says what is wrong; photos are judged first.
     """
-    folders = (photos,) if isinstance(photos, Path) else tuple(photos)
+    named_photos = (photos,) if isinstance(photos, str | PathLike) else photos
+    folders = tuple(Path(each) for each in named_photos)
+    class_folder = None if class_photos is None else Path(class_photos)
     layers = {"flag": flags, "environment": environment or {}, "file": file or {}}
     given: dict[str, Any] = {}
     for layer in reversed(layers.values()):
@@ -278,7 +281,7 @@ def draft(
     settings = replace(settings, origin={**settings.origin, **origin})
     train = settings.train
     nouns = _nouns(train.noun, len(folders), settings.method)
-    if class_photos is not None and not settings.method.prior_images:
+    if class_folder is not None and not settings.method.prior_images:
         raise SettingsError(
             f"A folder of class photos was named, and {kind.name} trains on none here. Leave it "
             "out, or use a method with prior preservation and --prior true."
@@ -289,21 +292,21 @@ def draft(
     if train.low_memory:
         eight_bit(device)
     name = "+".join(folder.resolve().name for folder in folders)
-    folder = RunFolder(out or Path("runs") / f"{name}-{kind.name}")
-    for each in (*folders, *([] if class_photos is None else [class_photos])):
+    folder = RunFolder(Path(out or Path("runs", f"{name}-{kind.name}")))
+    for each in (*folders, *([] if class_folder is None else [class_folder])):
         _require_apart(folder.path, each)
     named_subjects = tuple(
         replace(subject, noun=noun) for subject, noun in zip(subjects, nouns, strict=True)
     )
-    return Draft(named_subjects, settings, folder, asked, folders, class_photos)
+    return Draft(named_subjects, settings, folder, asked, folders, class_folder)
 
 
 def plan(
-    photos: Path | Sequence[Path],
+    photos: AnyPath | Sequence[AnyPath],
     flags: Mapping[str, Any],
     *,
-    out: Path | None = None,
-    class_photos: Path | None = None,
+    out: AnyPath | None = None,
+    class_photos: AnyPath | None = None,
     environment: Mapping[str, Any] | None = None,
     file: Mapping[str, Any] | None = None,
     notice: Callable[[str], None] = lambda _: None,

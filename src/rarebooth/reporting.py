@@ -6,7 +6,7 @@ from typing import Any, Final
 
 from rarebooth.errors import SettingsError
 from rarebooth.evaluation import CHOOSING, learnt_photos, read_photos, read_set
-from rarebooth.folder import RunFolder
+from rarebooth.folder import AnyPath, RunFolder
 from rarebooth.metric import PictureSet
 from rarebooth.metrics.encoders.judges import open_judges
 from rarebooth.photos import Pixels
@@ -20,13 +20,14 @@ PAIRS: Final = 6
 """Pictures that are shown beside the photo they are nearest to."""
 
 
-def make_report(runs: Sequence[Path], out: Path) -> Path:
+def make_report(runs: Sequence[AnyPath], out: AnyPath) -> Path:
     """Write the page of some runs to ``out``; returns it.
 
     Raises:
         SettingsError: a run that was not evaluated, or a file of one that is damaged.
     """
-    page = report([_view(RunFolder(run)) for run in runs])
+    out = Path(out)
+    page = report([_view(RunFolder(Path(run))) for run in runs])
     with writing(out) as beside:
         beside.write_text(page, encoding="utf-8")
     return out

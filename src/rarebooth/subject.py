@@ -182,13 +182,13 @@ def photo_sheet(photos: Sequence[Photo]) -> Image.Image:
 
 def _pictures_in(folder: Path) -> tuple[list[Path], list[str]]:
     """The files to be read as pictures, and the names of everything else."""
-    if not folder.exists():
-        raise PhotosError(f"there is no folder {str(folder)!r}; check the path")
-    if not folder.is_dir():
-        raise PhotosError(
-            f"{str(folder)!r} is a file; give the folder that holds the subject's photos"
-        )
     try:
+        if not folder.exists():
+            raise PhotosError(f"there is no folder {str(folder)!r}; check the path")
+        if not folder.is_dir():
+            raise PhotosError(
+                f"{str(folder)!r} is a file; give the folder that holds the subject's photos"
+            )
         entries = sorted(folder.iterdir(), key=natural)
     except OSError as error:
         raise PhotosError(
@@ -203,15 +203,16 @@ def is_picture(path: Path) -> bool:
     """Whether a file is a picture by its first bytes, or claims to be one by its name."""
     if path.name.startswith("."):
         return False
-    if path.suffix.lower() in _PICTURE_SUFFIXES:
-        return path.is_file() or not path.exists()  # a link to nothing is refused by name
-    if not path.is_file():
-        return False
+    named = path.suffix.lower() in _PICTURE_SUFFIXES
     try:
+        if named:
+            return path.is_file() or not path.exists()  # a link to nothing is refused by name
+        if not path.is_file():
+            return False
         with path.open("rb") as file:
             return kind_of(file.read(HEAD_BYTES)) in READABLE
     except OSError:
-        return False
+        return named  # which is refused by name, too
 
 
 def bytes_of(path: Path) -> bytes:

@@ -1,5 +1,7 @@
 """The program: its verbs, and what happens when one of them fails."""
 
+import errno
+import io
 import sys
 from collections.abc import Mapping, Sequence
 from typing import Annotated
@@ -23,7 +25,13 @@ from rarebooth.cli import (
 )
 from rarebooth.cli.console import say_error
 from rarebooth.cli.flags import FAMILIAR, FAMILIAR_IN_GENERATE
-from rarebooth.errors import RareboothError, ResourceError, is_out_of_memory
+from rarebooth.errors import (
+    LONGEST_PATH,
+    RareboothError,
+    ResourceError,
+    SettingsError,
+    is_out_of_memory,
+)
 
 TRAINING = (
     "These need less: --gradient-checkpointing, with the same result; smaller batches (--batch 1 "
@@ -46,6 +54,8 @@ LESS_MEMORY: Mapping[str, str] = {
     "evaluate": f"{DRAWING}The same command goes on from the pictures that are drawn already.",
 }
 """What helps a verb that runs out of memory, by what that verb takes."""
+
+NO_SPACE = frozenset({errno.ENOSPC, errno.EDQUOT})
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -95,18 +105,38 @@ def run(arguments: Sequence[str]) -> int:
     except RareboothError as error:
         say_error(str(error))
         return error.exit_code
-    except (MemoryError, RuntimeError) as error:
-        if not is_out_of_memory(error):
-            raise
-        helps = LESS_MEMORY.get(next(iter(arguments), ""), OTHERWISE)
-        say_error(f"The memory is not enough for this. {helps}")
-        return ResourceError.exit_code
+    except Exception as error:  # whatever a library makes of too little memory
+        if is_out_of_memory(error):
+            helps = LESS_MEMORY.get(next(iter(arguments), ""), OTHERWISE)
+            say_error(f"The memory is not enough for this. {helps}")
+            return ResourceError.exit_code
+        if isinstance(error, OSError) and (error.filename is not None or error.errno in NO_SPACE):
+            return _refused_by_the_system(error)
+        raise
     return 0
 
 
 def main() -> None:
     """The entry point of the installed command."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            # Somebody's file names can be in letters that a pipe or an old terminal has not.
+            stream.reconfigure(errors="backslashreplace")
     sys.exit(run(sys.argv[1:]))
+
+
+def _refused_by_the_system(error: OSError) -> int:
+    """Say which path it was and what to do; returns the exit code."""
+    path = "a file" if error.filename is None else str(error.filename)
+    shown = path if len(path) <= LONGEST_PATH else f"{path[:LONGEST_PATH]}..."
+    if error.errno in NO_SPACE:
+        say_error(f"No space is left to write {shown}. Free some, or write to another disk.")
+        return ResourceError.exit_code
+    say_error(
+        f"{shown} cannot be used: {error.strerror or error}. Check the path and who may read it, "
+        "or name another."
+    )
+    return SettingsError.exit_code
 
 
 def _ours(argument: str, names: Mapping[str, str]) -> str:

@@ -3,6 +3,8 @@
 from functools import cache
 from typing import TYPE_CHECKING
 
+import typer
+
 if TYPE_CHECKING:
     from rich.console import Console
 
@@ -29,8 +31,8 @@ UNITS = ("B", "kB", "MB", "GB", "TB")
 
 
 def say_error(message: str) -> None:
-    """One message on standard error."""
-    err().print(f"rarebooth: {harmless(message)}")
+    """One message on standard error, with nothing imported for it: the memory may be full."""
+    typer.echo(f"rarebooth: {harmless(message)}", err=True)
 
 
 def notice(message: str) -> None:

@@ -25,8 +25,14 @@ def command(
     """Learn a subject that comes with rarebooth, with the model that comes with it."""
     from rarebooth.examples import examples
 
-    photos = examples() / example
-    noun = _noun(photos)
+    known = {file.parent.name: file for file in sorted(examples().glob("*/subject.toml"))}
+    if example not in known:
+        raise SettingsError(
+            f"There is no example {example!r} in the package; known: "
+            f"{', '.join(known) or 'none, so install rarebooth again'}."
+        )
+    photos = known[example].parent
+    noun = tomllib.loads(known[example].read_text("utf-8"))["noun"]
     folder = out_folder or _next_folder()
     out().print(
         f"A demonstration: a small model that knows a rendered world of toys learns one {noun} "
@@ -51,17 +57,6 @@ def command(
         "\nLook at the contact sheet: the photos on top, then what the model draws without having\n"
         f"learnt this {noun}, then what it draws after each checkpoint.\n{job.folder.sheet}"
     )
-
-
-def _noun(photos: Path) -> str:
-    try:
-        return tomllib.loads((photos / "subject.toml").read_text("utf-8"))["noun"]
-    except FileNotFoundError:
-        known = sorted(file.parent.name for file in photos.parent.glob("*/subject.toml"))
-        raise SettingsError(
-            f"There is no example {photos.name!r} in the package; known: "
-            f"{', '.join(known) or 'none, so install rarebooth again'}."
-        ) from None
 
 
 def _next_folder() -> Path:

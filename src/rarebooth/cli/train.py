@@ -245,8 +245,9 @@ def _photos(folders: Sequence[str]) -> list[Path]:
     """The folders of photos, one a subject."""
     if not any(folders):
         raise SettingsError(NO_PHOTOS)
-    missing = [folder for folder in folders if not Path(folder).exists()]
-    if len(folders) > 1 and missing:
+    several = len(folders) > 1
+    missing = [folder for folder in folders if several and not Path(folder).exists()]
+    if missing:
         raise SettingsError(
             f"{len(folders)} folders of photos were named: {', '.join(folders)}; there is no "
             f"{missing[0]}. Put a prompt or name of several words in quotation marks."
