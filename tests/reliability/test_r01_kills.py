@@ -28,9 +28,16 @@ OTHERS = {
     ],
 }
 SAID = "SIGKILL at a random moment, then the same command again"
-FEWER = [
-    pytest.param(method, marks=pytest.mark.trials("R1", SAID, quick=0, full=20))
-    for method in OTHERS
+# On each and not on the test: the mark of a test would win over theirs.
+TRIED = [
+    *(
+        pytest.param(each, marks=pytest.mark.trials("R1", SAID, quick=1, full=50))
+        for each in METHODS
+    ),
+    *(
+        pytest.param(each, marks=pytest.mark.trials("R1", SAID, quick=0, full=20))
+        for each in OTHERS
+    ),
 ]
 OFTEN = ["--save-state-every", "2", "--checkpoint-every", "8"]
 
@@ -56,8 +63,7 @@ def same_in_all(one: Path, other: Path) -> None:
         assert left == {name: right[name] for name in right if not name.endswith(".part")}, beside
 
 
-@pytest.mark.trials("R1", SAID, quick=1, full=50)
-@pytest.mark.parametrize("method", [*METHODS, *(FEWER if FULL else ())])
+@pytest.mark.parametrize("method", TRIED if FULL else TRIED[: len(METHODS)])
 def test_a_killed_run_ends_in_the_same_bytes(method, trials, photos, tiny_folder, tmp_path):
     moments = random.Random(method)
     own = (METHODS | OTHERS)[method]
