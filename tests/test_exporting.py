@@ -1,8 +1,11 @@
 """Exports, read by the programs they are for: the pictures are the ones that rarebooth draws."""
 
 import json
+import os
 import re
+import signal
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -19,7 +22,7 @@ from rarebooth.base import Session
 from rarebooth.bases import open_base
 from rarebooth.cli import run
 from rarebooth.delta import Blend, Change, Delta, LowRank, Tail
-from rarebooth.errors import ArtifactError, BaseModelError, SettingsError
+from rarebooth.errors import ArtifactError, BaseModelError, BusyError, SettingsError
 from rarebooth.exports.low_rank import truncated
 from tiny import build_folder
 
@@ -455,3 +458,43 @@ def test_what_the_command_refuses(finished, tmp_path, monkeypatch, capsys, argum
     assert run(["export", "run", *arguments.split()]) == 2
     assert match in capsys.readouterr().err
     assert [path for path in sorted(tmp_path.rglob("*")) if path.name != "exports"] == before
+
+
+def test_what_a_killed_export_has_left_is_no_obstacle_and_goes(written, export, tmp_path):
+    file = written(Delta(("(rare) dog",), {"(rare)": vectors(1)}, {}))
+    child = os.fork()
+    if not child:
+        with exporting._appearing(tmp_path / "out") as beside:
+            (beside / "half").write_bytes(b"half")
+            os.kill(os.getpid(), signal.SIGKILL)
+    assert os.WTERMSIG(os.waitpid(child, 0)[1]) == signal.SIGKILL
+    (tmp_path / ".out.4711.part").mkdir()  # as versions before named it
+    (tmp_path / ".out.other.part").mkdir()
+    assert (tmp_path / ".out.part/half").is_file()
+    made = export(file, "embedding")
+    assert not (made.folder / "half").exists()
+    assert {each.name for each in tmp_path.iterdir()} == {file.name, "out", ".out.other.part"}
+
+
+def test_two_exports_into_one_folder_are_not_mixed(written, export, tmp_path):
+    file = written(Delta(("(rare) dog",), {"(rare)": vectors(1)}, {}))
+    with exporting._appearing(tmp_path / "out") as beside:
+        (beside / "theirs").write_bytes(b"")
+        with pytest.raises(BusyError, match="Another process is exporting into"):
+            export(file, "embedding")
+    assert [each.name for each in (tmp_path / "out").iterdir()] == ["theirs"]
+    assert {each.name for each in tmp_path.iterdir()} == {file.name, "out"}
+
+
+def test_an_export_is_on_the_disk_before_it_appears(written, export, tmp_path, monkeypatch):
+    flushed: set[int] = set()
+    rename = Path.rename
+
+    def checked(beside, place):
+        assert flushed >= {each.stat().st_ino for each in (beside, *beside.rglob("*"))}
+        return rename(beside, place)
+
+    monkeypatch.setattr(os, "fsync", lambda handle: flushed.add(os.fstat(handle).st_ino))
+    monkeypatch.setattr(Path, "rename", checked)
+    export(written(Delta(("(rare) dog",), {"(rare)": vectors(1)}, {})), "embedding")
+    assert tmp_path.stat().st_ino in flushed

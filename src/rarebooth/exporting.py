@@ -1,21 +1,23 @@
 """Exporting as a job on disk: a run folder or subject file in, a folder for other programs out."""
 
 import os
+import re
 import shutil
 from collections.abc import Callable, Generator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import filelock
 from safetensors import SafetensorError
 
 from rarebooth import artifact, exports, hub
 from rarebooth.base import Base
 from rarebooth.bases import open_base
-from rarebooth.errors import SettingsError
+from rarebooth.errors import BusyError, SettingsError
 from rarebooth.folder import AnyPath, subject_file
-from rarebooth.store import unwritable
+from rarebooth.store import NO_FOLDERS, unwritable
 
 
 @dataclass(frozen=True)
@@ -52,6 +54,7 @@ def export(
         SettingsError: an unknown export or setting, an ``out`` that is taken, or a subject that
             cannot be said in this form.
         ArtifactError: no such subject, or one of another base.
+        BusyError: another process is exporting into ``out``.
     """
     out = Path(out)
     kind = exports.find(to)
@@ -99,16 +102,61 @@ def _require_free(out: Path) -> None:
 
 @contextmanager
 def _appearing(out: Path) -> Generator[Path]:
-    """Yield an empty folder beside ``out`` that takes its place once all is written."""
+    """Yield an empty folder beside ``out`` that takes its place once all is written and flushed.
+
+    A lock, which the system frees with its owner, tells what a killed export has left, and is
+    removed, from what another one is writing.
+    """
     place = out.resolve()
-    beside = place.with_name(f".{place.name}.{os.getpid()}.part")
+    beside = place.with_name(f".{place.name}.part")
+    lock = place.with_name(f".{place.name}.lock")
+    held = filelock.FileLock(lock, timeout=0)
     try:
-        beside.mkdir(parents=True)
+        place.parent.mkdir(parents=True, exist_ok=True)
+        held.acquire()
+    except filelock.Timeout as error:
+        raise BusyError(
+            f"Another process is exporting into {out}. Wait for it, or choose another folder with "
+            "--out."
+        ) from error
+    except OSError as error:
+        raise unwritable(place, error) from error
+    try:
+        _remove_what_was_left(place)
+        beside.mkdir()
         yield beside
+        for each in (*beside.rglob("*"), beside):
+            _flush(each)
         if place.is_dir():
             place.rmdir()  # empty; not every system renames a folder onto one
         beside.rename(place)
+        _flush(place.parent)
     except (OSError, SafetensorError) as error:
         raise unwritable(place, error) from error
     finally:
         shutil.rmtree(beside, ignore_errors=True)
+        with suppress(OSError):
+            lock.unlink()
+        held.release()
+
+
+def _remove_what_was_left(place: Path) -> None:
+    # Earlier versions named theirs after the process.
+    name = re.compile(rf"\.{re.escape(place.name)}(\.[0-9]+)?\.part")
+    for left in place.parent.iterdir():
+        if name.fullmatch(left.name):
+            shutil.rmtree(left, ignore_errors=True)
+
+
+def _flush(path: Path) -> None:
+    """Make a file, or the names in a folder, last; Windows opens no folders."""
+    if os.name == "nt" and path.is_dir():
+        return
+    handle = os.open(path, os.O_RDWR if os.name == "nt" else os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    except OSError as error:
+        if error.errno not in NO_FOLDERS:
+            raise
+    finally:
+        os.close(handle)
