@@ -1,11 +1,15 @@
 """A setting that was given and does nothing is said so, and no other."""
 
+import re
 from dataclasses import fields, replace
 
 import numpy as np
 import pytest
 from PIL import Image
 
+from bench_jobs import PLAN
+from rarebooth import doctor
+from rarebooth.bench import running
 from rarebooth.cli import run
 from rarebooth.effects import idle
 from rarebooth.methods import find, names
@@ -91,6 +95,13 @@ def test_a_single_checkpoint_leaves_no_choice(flags, idles):
             ["--gradient-checkpointing"],
         ),
         ("two-stage", {"low_memory": True}, []),
+        ("two-stage", {"token_steps": 0}, []),
+        ("two-stage", {"token_steps": 0, "token_lr": 1e-3}, ["--token-lr"]),
+        (
+            "two-stage",
+            {"token_steps": 0, "token_batch": 2, "split_batches": True, "batch": 1},
+            ["--token-batch", "--split-batches"],
+        ),
         ("custom-diffusion", {"noun": "dog, cat", "choose": "held-out"}, ["--choose"]),
         ("custom-diffusion", {"noun": "dog, cat", "choose": "last"}, []),
     ],
@@ -109,3 +120,39 @@ def test_it_is_said_once_before_work_starts(tmp_path, monkeypatch, capsys):
     assert capsys.readouterr().err.count("--prior-weight has no effect here") == 1
     assert run(f"{words} --prior true".split()) == 0
     assert "no effect" not in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("words", "expected"),
+    [
+        ("--executor inline --workers 2 --address here", ["--workers", "--address"]),
+        ("--executor pool --workers 2 --address here", ["--address"]),
+        ("--executor ray --workers 2 --address here", ["--workers"]),
+        ("--executor pool --workers 2", []),
+    ],
+)
+def test_a_benchmark_says_what_has_no_effect_before_it_starts(
+    words, expected, tmp_path, monkeypatch, capsys
+):
+    ours = "[entries.ours]\nsettings = {prior_weight = 2.0}"
+    (tmp_path / "plan.toml").write_text(PLAN.replace("[entries.ours]", ours), "utf-8")
+    monkeypatch.setattr(running, "rehearse", lambda *_, **__: iter(["rehearsed"]))
+    assert run(["bench", str(tmp_path / "plan.toml"), *words.split(), "--dry-run"]) == 0
+    told = capsys.readouterr()
+    assert re.findall("^(--[a-z-]+) has no effect here", told.err, re.MULTILINE) == expected
+    assert told.err.count("[entries.ours]: --prior-weight has no effect here") == 1
+
+
+@pytest.mark.parametrize(
+    ("words", "expected"),
+    [
+        ("", []),
+        ("--json", []),
+        ("--quick --pictures 3 --base ours", ["--base", "--quick", "--pictures"]),
+    ],
+)
+def test_doctor_says_what_goes_with_an_exam_only(words, expected, monkeypatch, capsys):
+    monkeypatch.setattr(doctor, "examine", lambda: iter(()))
+    assert run(["doctor", *words.split()]) == 0
+    said = re.findall("^(--[a-z-]+) has no effect here", capsys.readouterr().err, re.MULTILINE)
+    assert said == expected

@@ -133,7 +133,7 @@ def test_what_has_no_default_must_be_given(missing):
 def test_a_cadence_is_refused_if_it_would_never_come_and_was_asked_for(key):
     for layer in ("flags", "environment", "file"):
         with pytest.raises(SettingsError, match=rf"{key} is 11, longer than the run of 10 steps"):
-            decide(**{layer: {key: 11, "steps": 10}})
+            decide(**{layer: {key: 11, "steps": 10, "token_steps": 10}})
         assert getattr(decide(**{layer: {key: 10, "steps": 10}}).train, key) == 10
     # A default or a preset is not what the user asked for: the last step is written anyway.
     assert decide({"steps": 10}).train.checkpoint_every == 200
@@ -141,6 +141,15 @@ def test_a_cadence_is_refused_if_it_would_never_come_and_was_asked_for(key):
     for none in (0, -5):
         with pytest.raises(SettingsError, match=f"{key} is {none}; it must be at least 1"):
             decide({key: none})
+
+
+def test_states_are_due_in_the_longest_stage_too():
+    given = {"steps": 400, "token_steps": 1000, "save_state_every": 500}
+    assert decide(given).train.save_state_every == 500
+    with pytest.raises(SettingsError, match="1001, longer than its longest stage of 1000 steps"):
+        decide({**given, "save_state_every": 1001})
+    with pytest.raises(SettingsError, match="checkpoint_every is 500, longer than the run of 400"):
+        decide({**given, "checkpoint_every": 500})
 
 
 def test_states_that_would_only_be_due_at_the_end_are_refused():

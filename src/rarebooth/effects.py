@@ -31,6 +31,10 @@ def _idle(resolved: Resolved) -> Iterator[str]:
         if unmet:
             flag = f"--{item.name.replace('_', '-')}"
             yield f"{flag} has no effect here: it counts only where {' and '.join(unmet)}."
+    for stage, name in _of_stages_left_out(method):
+        if resolved.origin.get(name) in GIVEN:
+            flag = f"--{name.replace('_', '-')}"
+            yield f"{flag} has no effect here: --{stage}-steps is 0."
     yield from (f"--{name} has no effect here: {why}." for name, why in _run_idle(resolved))
 
 
@@ -55,8 +59,16 @@ def _run_idle(resolved: Resolved) -> Iterator[tuple[str, str]]:
         yield "gradient-checkpointing", "--low-memory does it in any case"
 
 
+def _of_stages_left_out(method: Method) -> Iterator[tuple[str, str]]:
+    """Stages that have no steps, each with the names of its other settings."""
+    for stage, length in method.lengths().items():
+        for item in fields(method):
+            if length == 0 and item.name.startswith(f"{stage}_") and item.name != f"{stage}_steps":
+                yield stage, item.name
+
+
 def _batches(method: Method) -> Iterator[str]:
-    names = ("batch", *(f"{stage}_batch" for stage in method.stages))
+    names = ("batch", *(f"{stage}_batch" for stage, length in method.lengths().items() if length))
     return (name for name in names if hasattr(method, name))
 
 

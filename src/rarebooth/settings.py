@@ -236,6 +236,16 @@ def _parse(key: str, value: Any, hint: Any, origin: str) -> Any:  # noqa: ANN401
         raise SettingsError(f"{key} ({origin}) is {value!r}: {reason}.") from error
 
 
+def _longest(lengths: Iterable[int | None]) -> int | None:
+    """The steps of the longest stage, where every stage says its own."""
+    longest = 0
+    for length in lengths:
+        if length is None:
+            return None
+        longest = max(longest, length)
+    return longest
+
+
 def _shorter(method: Method, every: int) -> bool:
     """Whether all stages but the last are known to be shorter than so many steps."""
     lengths = list(method.lengths().values())[:-1]
@@ -244,21 +254,26 @@ def _shorter(method: Method, every: int) -> bool:
 
 def _check_run(train: TrainSettings, method: Method, origin: Mapping[str, str]) -> None:
     check_seed(train.seed)
-    steps = method.lengths()[method.stages[-1]]
+    lengths = method.lengths()
+    steps = lengths[method.stages[-1]]
     for key in ("checkpoint_every", "save_state_every", "probe_every"):
+        # States are due in every stage, the others in the last alone.
+        reach = _longest(lengths.values()) if key == "save_state_every" else steps
         every: int = getattr(train, key)
         if every < 1 and key != "probe_every":
             raise SettingsError(f"{key} is {every}; it must be at least 1.")
         given = origin.get(key) in {"flag", "environment", "file"}
-        if given and steps is not None and every > steps:
+        if given and reach is not None and every > reach:
+            of = "the run" if reach == steps else "its longest stage"
             raise SettingsError(
-                f"{key} is {every}, longer than the run of {steps} steps. Choose at most {steps}."
+                f"{key} is {every}, longer than {of} of {reach} steps. Choose at most {reach}."
             )
         # After the last step of all, no state is left to be needed.
-        if given and key == "save_state_every" and every == steps and _shorter(method, every):
+        only_then = every == steps and _shorter(method, every)
+        if given and key == "save_state_every" and only_then:
             raise SettingsError(
-                f"{key} is {every}, and the run ends with step {steps}, where no state is needed "
-                f"any more. Choose at most {max(steps - 1, 1)}."
+                f"{key} is {every}, and the run ends with step {every}, where no state is needed "
+                f"any more. Choose at most {max(every - 1, 1)}."
             )
     for key in ("probe_every", "patience"):
         if getattr(train, key) < 0:

@@ -1,12 +1,13 @@
 """``rarebooth bench``: a plan in, records and tables out."""
 
 import os
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
-from rarebooth.cli.console import out
+from rarebooth.cli.console import notice, out
 
 if TYPE_CHECKING:
     from rarebooth.bench.executors import Executor
@@ -50,6 +51,8 @@ def command(
     """
     from rarebooth.bench.running import open_benchmark, outlook, rehearse
 
+    for sentence in _idle(executor, workers, address, plan_file):
+        notice(sentence)
     place = out_folder or records.parent / "results"
     count = 1 if executor == "inline" else workers or _processes(plan_file)
     if dry_run:
@@ -70,6 +73,20 @@ def command(
     )
     for path in benchmark.write(place):
         out().print(f"wrote {path}")
+
+
+def _idle(
+    executor: str, workers: int | None, address: str | None, plan_file: Path
+) -> Iterator[str]:
+    """A sentence for each setting, of the command or of the plan, that has no effect."""
+    if workers is not None and executor != "pool":
+        yield f"--workers has no effect here: {executor} has no processes of its own to count."
+    if address is not None and executor != "ray":
+        yield "--address has no effect here: it goes with --executor ray."
+
+    from rarebooth.bench.unused import unused
+
+    yield from unused(plan_file)
 
 
 def _say(step: "Progress") -> None:

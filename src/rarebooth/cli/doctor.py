@@ -52,14 +52,25 @@ def command(
     ] = None,
 ) -> None:
     """Check what rarebooth needs: packages, device, memory, disk, and drawing a picture."""
+    counts = {
+        "per_prompt": pictures,
+        "compared": compared,
+        "compared_steps": compared_steps,
+    }
     if exam:
-        counts = {
-            "per_prompt": pictures,
-            "compared": compared,
-            "compared_steps": compared_steps,
-        }
         _examine(base, guidance, counts, quick=quick, record=record, as_json=as_json)
     else:
+        given = {
+            "base": base != defaults.EMBEDDED,
+            "quick": quick,
+            "record": record is not None,
+            "guidance": guidance is not None,
+            "pictures": pictures is not None,
+            "compared": compared is not None,
+            "compared-steps": compared_steps is not None,
+        }
+        for name in (name for name, idle in given.items() if idle):
+            notice(f"--{name} has no effect here: it goes with --exam.")
         _check(as_json=as_json)
 
 
