@@ -269,6 +269,19 @@ def test_a_gradient_that_is_not_finite_stops_before_the_update(clip):
     assert all(torch.equal(weights[name], start()[name]) for name in weights)
 
 
+def test_a_class_image_that_is_no_number_is_not_taken_for_a_photo():
+    weights = start()
+    run = Run(0, shown=["rex 1.png"])
+
+    def spoilt(batch):
+        return loss_of(weights)(batch) * torch.nan
+
+    with pytest.raises(
+        DivergedError, match=r"\(photo 'rex 1.png' at timestep \d+, class image 1 at"
+    ):
+        list(run.train("only", weights, RECIPE, draw, spoilt, nothing_learnt))
+
+
 def on_a_gpu(monkeypatch):
     """Makes the loop believe that its numbers lie on a GPU, where each look at one is a wait."""
     looks = []

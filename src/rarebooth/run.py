@@ -8,7 +8,7 @@ kernels add in any order.
 
 import hashlib
 import math
-from collections.abc import Callable, Generator, Mapping
+from collections.abc import Callable, Generator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
@@ -105,7 +105,8 @@ class Run:
 
     ``split``: a batch that does not fit into memory is worked off in twice as many pieces, as often
     as it takes; ``notice`` is told of that. ``low_memory``: weights are updated in the backward
-    pass, from moments in 8 bits (see ``optimisers``).
+    pass, from moments in 8 bits (see ``optimisers``). ``shown``: what the pictures of batches are
+    called, without class images, which come after them.
     """
 
     seed: int
@@ -114,6 +115,7 @@ class Run:
     split: bool = False
     notice: Callable[[str], None] = lambda _: None
     low_memory: bool = False
+    shown: Sequence[str] = ()
     finished: dict[str, Mapping[str, Tensor]] = field(
         init=False, default_factory=dict[str, Mapping[str, Tensor]]
     )
@@ -152,7 +154,7 @@ class Run:
             self.resume = None
         # A loss of an earlier stage may have left gradients here, which no state would hold.
         optimiser.drop()
-        watch = _Watch(stage, recipe)
+        watch = _Watch(stage, recipe, self.shown)
 
         def sound_snapshot() -> Delta:
             watch.look()
@@ -233,8 +235,8 @@ def _backward(loss: Callable[[Batch], Tensor], batch: Batch, pieces: int) -> tup
 class _Watch:
     """Losses and gradient norms that nobody has looked at, so that one look serves many steps."""
 
-    def __init__(self, stage: str, recipe: Recipe) -> None:
-        self._stage, self._recipe = stage, recipe
+    def __init__(self, stage: str, recipe: Recipe, shown: Sequence[str]) -> None:
+        self._stage, self._recipe, self._shown = stage, recipe, shown
         self._unseen: list[tuple[int, Batch, Tensor]] = []
 
     def add(self, done: int, batch: Batch, loss: Tensor, norm: Tensor) -> None:
@@ -251,10 +253,22 @@ class _Watch:
                 if not math.isfinite(value):
                     raise DivergedError(
                         f"The {what} became {value} at step {done} of stage {self._stage!r} "
-                        f"(photos {batch.photo.tolist()}, timesteps {batch.timestep.tolist()}). "
+                        f"({self._called(batch)}). "
                         "What was saved before is sound. Lower the learning rate (now "
                         f"{self._recipe.lr:g}) or use --precision fp32, with another --out."
                     )
+
+    def _called(self, batch: Batch) -> str:
+        """The pictures of a batch, each with its timestep."""
+        photos = len(self._shown)
+
+        def name(number: int) -> str:
+            if number < photos:
+                return f"photo {self._shown[number]!r}"
+            return f"class image {number - photos + 1}" if photos else f"picture {number + 1}"
+
+        pairs = zip(batch.photo.tolist(), batch.timestep.tolist(), strict=True)
+        return ", ".join(f"{name(number)} at timestep {timestep}" for number, timestep in pairs)
 
 
 @contextmanager

@@ -147,8 +147,9 @@ def _train(
             record.book("choice of a checkpoint")
         else:
             record.choose(Choice(last, "last", f"{last} is recommended: {unjudged}."))
-    with store.writing(job.folder.subject) as beside:
-        shutil.copyfile(job.folder.checkpoint(record.recommended or last), beside)
+    chosen = job.folder.checkpoint(record.recommended or last)
+    with store.writing(job.folder.subject, chosen.stat().st_size) as beside:
+        shutil.copyfile(chosen, beside)
     if job.settings.train.previews != "none":
         yield Progress(SHEET, 0, 1, None, None)
         draw_sheet(job)
@@ -175,7 +176,13 @@ def _take_steps(
     folder.cut_steps(method.stages, state.stage if state else None, state.done if state else 0)
     record.book("preparation")
     run = Run(
-        settings.seed, state, class_images, settings.split_batches, notice, settings.low_memory
+        settings.seed,
+        state,
+        class_images,
+        settings.split_batches,
+        notice,
+        settings.low_memory,
+        method.shown(job.taught),
     )
     with (
         Session(job.base) as session,

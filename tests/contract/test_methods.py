@@ -4,6 +4,7 @@ Methods run on a tiny random Stable Diffusion with a few steps; ``small`` finds 
 their names, and ``OTHER`` says what a setting of words can be changed to.
 """
 
+import re
 from contextlib import nullcontext
 from dataclasses import fields, replace
 from functools import cache, partial
@@ -224,10 +225,12 @@ def test_the_base_is_given_back_after_an_abort(name, stage, how, tiny_base, monk
     base = tiny_base()
     before, whole = content(base), base.denoise
     reached = []
+    subject, method = subject_for(base), small(name)
+    shown = method.shown([subject])
 
     def run():
         with Session(base) as session:
-            steps = small(name).fit(session, [subject_for(base)], run_of())
+            steps = method.fit(session, [subject], replace(run_of(), shown=shown))
             for step in steps:
                 if step.stage != stage or step.done < 2:
                     continue
@@ -245,8 +248,12 @@ def test_the_base_is_given_back_after_an_abort(name, stage, how, tiny_base, monk
         with pytest.raises(Stop):
             run()
     elif how == "diverged":
-        with pytest.raises(DivergedError, match=f"step 3 of stage {stage!r}"):
+        with pytest.raises(DivergedError, match=f"step 3 of stage {stage!r}") as caught:
             run()
+        told = str(caught.value)
+        assert {*re.findall(r"photo '(.+?)' at", told)} <= {each.name for each in subject.photos}
+        assert {*re.findall(r"class image (\d+) at", told)} <= {"1", "2"}  # as many as small has
+        assert " at timestep " in told
     else:
         run()
     monkeypatch.undo()

@@ -1,5 +1,7 @@
 """A loss or gradient that is no number: stopped at once, and what was saved is sound."""
 
+import re
+
 import pytest
 import torch
 
@@ -21,7 +23,7 @@ def spoilt(answer, kind):
 @pytest.mark.trials(
     "R7", "NaN, Inf or a NaN gradient at a step: stopped there, code 5", quick=6, full=27
 )
-def test_what_is_not_a_number_stops_the_run(job, toy, trials, tmp_path, monkeypatch):
+def test_what_is_not_a_number_stops_the_run(job, toy, photos, trials, tmp_path, monkeypatch):
     finish(job("straight"))
     written = 0
     for trial in trials:
@@ -42,7 +44,11 @@ def test_what_is_not_a_number_stops_the_run(job, toy, trials, tmp_path, monkeypa
                     finish(job(name))
             said = str(caught.value)
             assert caught.value.exit_code == 5
-            assert f"at step {step} of stage {stage!r} (photos [" in said
+            _, place, rest = said.partition(f"at step {step} of stage {stage!r} (")
+            shown = re.findall(r"photo '(\S+)' at timestep \d+", rest)
+            assert place
+            assert shown
+            assert {*shown} <= {file.name for file in photos.iterdir()}
             assert "Lower the learning rate" in said
             assert "--precision fp32" in said
             assert calls == at + 1  # no step was taken after it
