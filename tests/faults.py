@@ -9,6 +9,7 @@ import pytest
 from PIL import Image
 
 from rarebooth import artifact, store
+from rarebooth.exports import embedding
 
 
 class Died(BaseException):
@@ -51,6 +52,7 @@ class Faults:
         for module, name in (
             (store, "save_file"),
             (artifact, "save_file"),
+            (embedding, "save_file"),
             (Image.Image, "save"),
             (shutil, "copyfile"),
             (Path, "write_text"),

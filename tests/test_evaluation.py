@@ -345,7 +345,7 @@ def test_pictures_of_another_size_are_not_decoded(tmp_path, most, monkeypatch):
 def test_only_leftovers_of_our_own_are_swept(tmp_path):
     folder = RunFolder(tmp_path)
     ours = [
-        ".run.json.7.part", "checkpoints/2/.subject.safetensors.7.part",
+        ".run.json.7.part", ".run.json.7-00ff.part", "checkpoints/2/.subject.safetensors.7.part",
         "photos/.1-01.png.7.part", "evaluation/2/.simple.png.7.part",
     ]  # fmt: skip
     theirs = [

@@ -408,6 +408,15 @@ def test_files_are_flushed_through_a_handle_that_may_write(tmp_path, monkeypatch
     assert len(modes) == 5
 
 
+def test_processes_of_one_number_in_two_containers_write_beside_each_other(tmp_path):
+    path = tmp_path / "file"
+    with store.writing(path) as one, store.writing(path) as other:
+        one.write_text("one")
+        other.write_text("other")
+    assert path.read_text() == "one"
+    assert [entry.name for entry in tmp_path.iterdir()] == ["file"]
+
+
 def test_a_failed_write_leaves_the_old_file_and_nothing_beside(tmp_path):
     path = tmp_path / "file"
     path.write_text("old")

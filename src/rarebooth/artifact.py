@@ -102,7 +102,8 @@ def save(path: Path, delta: Delta, header: Header) -> None:
         "steer": _steering(delta.steer),
         **asdict(header),
     }
-    with writing(path) as beside:
+    needed = sum(tensor.numel() * tensor.element_size() for tensor in tensors.values())
+    with writing(path, needed) as beside:
         save_file(tensors, beside, {HEADER: json.dumps(content, sort_keys=True)})
 
 

@@ -315,10 +315,14 @@ def _require_writable(folder: Path) -> None:
 
 
 def _unwritable(folder: Path, error: BaseException) -> ResourceError:
+    from rarebooth.store import free, is_full  # noqa: PLC0415
+
     reason = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
+    room = f", {free(folder / 'any'):,} bytes are free" if is_full(error) else ""
     return ResourceError(
-        f"Class images cannot be kept in {folder}: {reason}. Make room there, or name another "
-        f"folder in the environment variable {CACHE}. What is kept there is not drawn again."
+        f"Class images cannot be kept in {folder}: {reason}{room}. Make room there, or name "
+        f"another folder in the environment variable {CACHE}. What is kept there is not drawn "
+        "again."
     )
 
 

@@ -15,7 +15,7 @@ from safetensors import SafetensorError
 from rarebooth import artifact, exports, hub
 from rarebooth.base import Base
 from rarebooth.bases import open_base
-from rarebooth.errors import BusyError, SettingsError
+from rarebooth.errors import BusyError, ResourceError, SettingsError
 from rarebooth.folder import AnyPath, subject_file
 from rarebooth.store import NO_FOLDERS, unwritable
 
@@ -133,6 +133,11 @@ def _appearing(out: Path) -> Generator[Path]:
         _flush(place.parent)
     except (OSError, SafetensorError) as error:
         raise unwritable(place, error) from error
+    except ResourceError as error:
+        cause = error.__cause__
+        if not isinstance(cause, OSError | SafetensorError):
+            raise
+        raise unwritable(place, cause) from error  # it told of the folder that is never seen
     finally:
         shutil.rmtree(beside, ignore_errors=True)
         with suppress(OSError):

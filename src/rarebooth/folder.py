@@ -24,7 +24,7 @@ LONGEST_NAME = 40
 
 _NAME = re.compile(NAME)
 
-_BESIDE = re.compile(r"\.(.+)\.[0-9]+\.part")
+_BESIDE = re.compile(r"\.(.+)\.[0-9]+(?:-[0-9a-f]+)?\.part")
 """What ``store.writing`` calls a file until it is complete."""
 
 _WRITTEN = re.compile(

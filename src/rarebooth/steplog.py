@@ -59,11 +59,12 @@ class StepLog(AbstractContextManager["StepLog"]):
             for line, mean in zip(self._waiting, means, strict=True)
         ]
         self._waiting.clear()
+        text = "".join(f"{line}\n" for line in lines)
         try:
             with self._path.open("a", encoding="utf-8") as file:
-                file.write("".join(f"{line}\n" for line in lines))
+                file.write(text)
         except OSError as error:
-            raise unwritable(self._path, error) from error
+            raise unwritable(self._path, error, len(text)) from error
 
     def __exit__(
         self,

@@ -13,6 +13,7 @@ import json
 import os
 import platform
 import re
+import secrets
 import shutil
 import sys
 import time
@@ -37,6 +38,9 @@ LONGEST_OWNER = 200
 
 OWNER_TRIES = 10
 
+PATIENCE = 0.2
+"""Seconds in which a folder that is locked may prove free: some only look whether it is."""
+
 MANIFEST = "manifest.json"
 WEIGHTS = "weights.safetensors"
 OPTIMISER = "optimiser-"
@@ -53,6 +57,14 @@ def digest(path: Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
+def unfinished(path: Path) -> Path:
+    """A new name beside ``path`` for what will replace it: nobody else has it, or can guess it.
+
+    The process alone would not do: containers that share a folder number theirs from 1.
+    """
+    return path.with_name(f".{path.name}.{os.getpid()}-{secrets.token_hex(4)}.part")
+
+
 @contextmanager
 def writing(path: Path, needed: int | None = None) -> Generator[Path]:
     """Yield a path beside ``path`` to write to; it replaces ``path`` only when complete.
@@ -60,10 +72,9 @@ def writing(path: Path, needed: int | None = None) -> Generator[Path]:
     ``needed``: its bytes, where they are known. Raises ResourceError naming the file where it
     cannot be written.
     """
-    beside = path.with_name(f".{path.name}.{os.getpid()}.part")
+    beside = unfinished(path)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        beside.unlink(missing_ok=True)  # somebody's link would be written through
         yield beside
         _flush_file(beside)
         beside.replace(path)
@@ -77,13 +88,12 @@ def writing(path: Path, needed: int | None = None) -> Generator[Path]:
 
 def unwritable(path: Path, error: Exception, needed: int | None = None) -> ResourceError:
     """The error to raise where ``path`` could not be written, with the reason and a way out."""
-    full = isinstance(error, OSError) and error.errno == errno.ENOSPC
-    if full or "No space left" in str(error):
+    if is_full(error):
         wants = "" if needed is None else f"it takes {needed:,} bytes, and "
         return ResourceError(
-            f"No space is left to write {path.name} into {path.parent}: {wants}{_free(path):,} "
-            "bytes are free. Free some space there, or choose another folder with --out; the run "
-            "then continues where it was."
+            f"No space is left to write {path.name} into {path.parent}: {wants}{free(path):,} "
+            "bytes are free. Free some space there and give the same command again: train, "
+            "evaluate and bench go on from what is saved, other commands begin anew."
         )
     reason = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
     return ResourceError(
@@ -92,15 +102,22 @@ def unwritable(path: Path, error: Exception, needed: int | None = None) -> Resou
     )
 
 
+def is_full(error: BaseException) -> bool:
+    """Whether an error says that a disk is used up."""
+    full = isinstance(error, OSError) and error.errno == errno.ENOSPC
+    return full or "No space left" in str(error)
+
+
 def write_json(path: Path, content: Mapping[str, Any], indent: int | None = 2) -> None:
     """Write JSON atomically, keys in the order given; without ``indent`` as short as it can be."""
     separators = (",", ":") if indent is None else None
-    text = json.dumps(content, indent=indent, separators=separators, ensure_ascii=False)
-    with writing(path) as beside:
-        beside.write_text(f"{text}\n", encoding="utf-8")
+    text = f"{json.dumps(content, indent=indent, separators=separators, ensure_ascii=False)}\n"
+    with writing(path, len(text.encode())) as beside:
+        beside.write_text(text, encoding="utf-8")
 
 
-def _free(path: Path) -> int:
+def free(path: Path) -> int:
+    """Bytes that are free where a file is, or would be."""
     place = next(each for each in path.absolute().parents if each.is_dir())
     return shutil.disk_usage(place).free
 
@@ -114,7 +131,7 @@ def lock(folder: Path) -> Generator[None]:
     owner = folder / OWNER
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        held = filelock.FileLock(folder / LOCK, timeout=0)
+        held = filelock.FileLock(folder / LOCK, timeout=PATIENCE)
         held.acquire()
     except filelock.Timeout as error:
         raise _busy(folder) from error
@@ -136,7 +153,7 @@ def require_free(folder: Path) -> None:
     """Raise BusyError if another process is training into a folder; writes nothing."""
     if not (folder / LOCK).exists():
         return
-    held = filelock.FileLock(folder / LOCK, timeout=0)
+    held = filelock.FileLock(folder / LOCK, timeout=PATIENCE)
     try:
         held.acquire()
     except filelock.Timeout as error:

@@ -1,6 +1,7 @@
 """A full disk: what was saved stays sound, the message says what to do, and the run goes on."""
 
 import errno
+import json
 import os
 import re
 import shutil
@@ -10,10 +11,12 @@ import sys
 import pytest
 
 from faults import faults, operations
-from rarebooth import store
+from judging import JUDGES
+from rarebooth import drawing, evaluation, exporting, store, training
 from rarebooth.errors import ResourceError
 from rarebooth.folder import RunFolder
-from training_jobs import finish, same_result
+from rarebooth.protocols import Extent
+from training_jobs import files, finish, same_result
 from trials import FULL as IN_FULL
 
 FULL = OSError(errno.ENOSPC, "No space left on device")
@@ -48,6 +51,88 @@ def test_a_full_disk_at_every_write(job, trials, tmp_path, monkeypatch):
                 assert store.load_state(folder.state)[1] == []
             finish(job(f"run-{at}"))
             same_result(tmp_path / "straight", folder.path)
+    trials.figure(f"{named} told, the others did no harm")
+
+
+EXTENT = Extent(diverse=1, simple=2, validation=1, others=4)
+WORK = ("the choice and the sheet of train", "generate", "evaluate", "export")
+
+
+@pytest.fixture
+def work(job, toy, quick_drawing, tmp_path, monkeypatch):
+    """Gives each of ``WORK`` as a function of the folder that it writes into."""
+    for module in (drawing, evaluation, exporting):
+        monkeypatch.setattr(module, "open_base", lambda *_, **__: toy)
+    for module in (training, evaluation):
+        monkeypatch.setattr(module, "open_judges", lambda *_: JUDGES)
+    monkeypatch.setattr(os, "fsync", lambda _: None)
+    finish(job("finished"))
+    run = tmp_path / "finished"
+
+    def evaluated(folder):
+        evaluation.evaluate(folder, extent=EXTENT)
+
+    acts = (
+        lambda folder: finish(job(folder.name, previews="sheet", choose="held-out")),
+        lambda folder: drawing.generate(
+            run, ["{} in snow", "{} at sea"], folder, drawing={"sampler_steps": 1}
+        ),
+        evaluated,
+        lambda folder: exporting.export(run, "embedding", folder),
+    )
+
+    def place(name, number):
+        """A folder to write into; to evaluate, a finished run's."""
+        folder = tmp_path / f"{name}-{number}"
+        if name == "evaluate":
+            shutil.copytree(run, folder)
+        return folder
+
+    return dict(zip(WORK, acts, strict=True)), place
+
+
+def written(folder):
+    """All that the work has left, but for what tells how long it took."""
+    found = files(folder)
+    for name in ("run.json", ".owner"):
+        found.pop(name, None)
+    if "scores.json" in found:
+        said = json.loads(found["scores.json"])
+        del said["cost"]
+        found["scores.json"] = json.dumps(said).encode()
+    return found
+
+
+@pytest.mark.parametrize("what", WORK)
+@pytest.mark.trials("R3", "the disk is full at the k-th write, for every k", quick=3, full=0)
+def test_a_full_disk_beside_training(what, work, trials):
+    acts, place = work
+    act, straight = acts[what], place(what, "straight")
+    act(straight)
+    counted = place(what, "counted")
+    writes = operations(lambda: act(counted))
+    trials.count, apart = (trials.count, writes // 4) if trials.count else (writes, 1)
+    named = 0
+    for trial in trials:
+        with trial as number:
+            at, folder = writes - number * apart, place(what, number)
+            raised = None
+            try:
+                with faults(at, FULL):
+                    act(folder)
+            except ResourceError as error:
+                raised = error
+            if raised is not None:
+                said = str(raised)
+                assert raised.exit_code == 4
+                assert re.search(r"[\d,]+ bytes are free", said), said
+                assert folder.name in said
+                assert "the same command again: train, evaluate and bench go on" in said
+                assert ".part" not in said
+                named += 1
+            if what != "export" or not folder.exists():  # an export replaces nothing
+                act(folder)
+            assert written(folder) == written(straight)
     trials.figure(f"{named} told, the others did no harm")
 
 
