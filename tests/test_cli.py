@@ -265,6 +265,8 @@ def test_dry_run_of_a_base_that_is_not_here_fetches_nothing(photos, place, monke
     printed = " ".join(capsys.readouterr().out.split())
     assert "base sd21, not on this machine" in printed
     assert "download stabilityai/stable-diffusion-2-1-base would be downloaded" in printed
+    assert "judges openai/clip-vit-base-patch32 would be downloaded" in printed
+    assert "facebook/dino-vits16 would be downloaded" in printed
     assert "checkpoints stage-one, 200, 400" in printed
     assert "preset default (source: the methods' papers)" in printed
     assert not listing(place)

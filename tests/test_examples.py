@@ -50,3 +50,21 @@ def test_a_photo_of_the_real_world_is_not_miniature(tmp_path):
     (tmp_path / "b.png").write_bytes(b"no picture")
     assert not world_mark(tmp_path / "a.png")
     assert not world_mark(tmp_path / "b.png")
+    assert not world_mark(tmp_path / "absent.png")
+
+
+def test_photos_of_strangers_are_asked_for_their_mark_without_a_decoder(tmp_path, monkeypatch):
+    monkeypatch.setattr(Image, "open", lambda *_, **__: pytest.fail("a decoder was started"))
+    file = next((examples() / "dog").glob("*.png"))
+    content = file.read_bytes()
+    assert str(world_mark(file)).startswith("dog ")
+    path = tmp_path / "a.png"
+    for changed in (
+        content.replace(b"rarebooth:world\0\0", b"rarebooth:world\0\1"),  # compressed
+        content.replace(b"dog ", b"dig "),
+        content.replace(b"\x89PNG", b"\x89PNX"),
+        content[:8] + b"\xff\xff\xff\xffiTXtrarebooth:world\0\0\0\0\0" + b"dog 1" * 10**6,
+        content[:60],
+    ):
+        path.write_bytes(changed)
+        assert world_mark(path) is None

@@ -107,14 +107,19 @@ def fake(tmp_path, repository, monkeypatch):
         ("owner/model", *(each for names in hub.ALIASES.values() for each in names)),
         (repository, COMMIT),
     )
+    pretend(fake, monkeypatch, tmp_path)
+    return fake
+
+
+def pretend(fake, monkeypatch, place):
+    """Let rarebooth talk to a fake Hub, and remember things below ``place``."""
     monkeypatch.setattr(huggingface_hub, "try_to_load_from_cache", fake.try_to_load_from_cache)
     monkeypatch.setattr(huggingface_hub, "snapshot_download", fake.snapshot_download)
     monkeypatch.setattr(huggingface_hub, "HfApi", lambda: fake)
     monkeypatch.setattr(huggingface_hub, "is_offline_mode", lambda: False)
-    monkeypatch.setattr(hub, "user_folder", lambda: tmp_path / "rarebooth")
+    monkeypatch.setattr(hub, "user_folder", lambda: place / "rarebooth")
     monkeypatch.setattr(hub, "WAITS", (0.0,) * 4)
-    monkeypatch.chdir(tmp_path)
-    return fake
+    monkeypatch.chdir(place)
 
 
 def test_a_folder_is_found_by_path_and_named_without_it(copied_folder, monkeypatch):

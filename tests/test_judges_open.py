@@ -80,8 +80,11 @@ def test_the_scene_that_was_asked_for_is_told_from_no_scene(drawn):
 
 def test_judges_that_cannot_be_had_are_said(monkeypatch):
     monkeypatch.setattr(opening, "VIT_B32", "nobody/has-this-clip")
-    with pytest.raises(SettingsError, match="nobody/has-this-clip cannot be opened as a CLIP"):
+    with pytest.raises(SettingsError, match=r"judge 'nobody/has-this-clip' .*offline.*choose last"):
         open_judges("sd15")
+    assert opening.pending("embedded") == []
+    said = opening.pending("sd15")[0]
+    assert said.startswith("nobody/has-this-clip would be downloaded")
 
 
 class FakeNetwork(torch.nn.Module):

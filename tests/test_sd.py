@@ -19,7 +19,7 @@ from transformers import CLIPTextModel, CLIPTokenizer
 from rarebooth.base import Batch, Session, denoising_loss
 from rarebooth.bases import open_base
 from rarebooth.bases.sd import StableDiffusion
-from rarebooth.errors import BaseModelError, SettingsError
+from rarebooth.errors import BaseModelError, DivergedError, SettingsError
 from tiny import build_folder
 
 PREDICTIONS = ("epsilon", "v_prediction")
@@ -181,6 +181,15 @@ def test_decoded_pictures_are_those_of_diffusers_and_independent_of_the_batch(
     assert pictures.shape == (3, 32, 32, 3)
     assert np.array_equal(pictures[1], np.asarray(expected[0]))
     assert np.array_equal(base.decode(latents[1:])[0], pictures[1])
+
+
+def test_pixels_that_are_no_numbers_become_no_picture(tiny_base):
+    base = tiny_base()
+    latents = torch.zeros(2, *base.latent_shape)
+    latents[1, 0, 0, 0] = float("nan")
+    base.decode(latents[:1])
+    with pytest.raises(DivergedError, match="not finite"):
+        base.decode(latents)
 
 
 def test_condition_without_new_words_is_the_plain_text_encoder(tiny_folder, tiny_base):

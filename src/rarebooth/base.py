@@ -103,7 +103,10 @@ class Base(ABC):
 
     @abstractmethod
     def decode(self, latents: Tensor) -> np.ndarray:
-        """Turn scaled latents [B, C, h, w] into pictures, uint8 [B, size, size, 3]."""
+        """Turn scaled latents [B, C, h, w] into pictures, uint8 [B, size, size, 3].
+
+        Raises DivergedError where a pixel would not be a finite number.
+        """
 
     @abstractmethod
     def word(self, word: str) -> Tensor:

@@ -7,12 +7,12 @@ a complete copy is in the cache, so that a machine without network can work.
 
 import errno
 import hashlib
-import json
 import os
 import re
 import time
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from contextlib import suppress
+from dataclasses import dataclass, field
 from importlib import resources
 from pathlib import Path
 from typing import Any, TypeVar
@@ -27,7 +27,7 @@ from huggingface_hub.errors import (
     RevisionNotFoundError,
 )
 
-from rarebooth import bounded, costs, model_index
+from rarebooth import bounded, costs, model_index, pins
 from rarebooth.bounded import UnreadableError
 from rarebooth.defaults import EMBEDDED
 from rarebooth.errors import BaseModelError, ResourceError
@@ -73,6 +73,10 @@ BUSY = frozenset({408, 429, 500, 502, 503, 504})
 NETWORK_LIBRARIES = frozenset({"httpx", "httpx2", "httpcore", "requests", "urllib3"})
 """What huggingface_hub has talked through, in one version or another."""
 
+CONVERTER = "SFconvertbot"
+CONVERSION = "Adding `safetensors` variant of this model"
+"""Who converts pickles on the Hub, and what it calls what it proposes."""
+
 ADAPTER = "adapter_config.json"
 """What transformers reads an adapter of PEFT by, beside the weights, and puts it on them."""
 
@@ -112,6 +116,33 @@ class Found:
     origin: str | None = None
 
 
+@dataclass(frozen=True)
+class Kind:
+    """What is fetched from the repositories of one kind, and how messages speak of it.
+
+    ``noun``: what such a model is called. ``anchor``: a file that each has. ``wanted``: those of a
+    repository's files, by name, to fetch; BaseModelError where it is none of this kind.
+    ``require_complete``: the same of a folder. ``files``: those of a folder that are pinned.
+    ``otherwise``: what else can be done. ``revisions``: the commit to take where it is not the
+    newest, by repository. ``converted``: the weights to be looked for among the Hub's conversions
+    where the newest commit lacks them.
+    """
+
+    noun: str
+    anchor: str
+    wanted: Callable[[str, Collection[str]], list[str]]
+    require_complete: Callable[[Path], None]
+    files: Callable[[Path], list[Path]]
+    otherwise: str
+    revisions: Mapping[str, str] = field(default_factory=dict[str, str])
+    converted: str | None = None
+
+    def revision(self, repository: str) -> str | None:
+        """The commit to take: the one that was used here first, else the one that is named."""
+        first = next(iter(pins.read(_records()).get(repository, {})), None)
+        return first or self.revisions.get(repository)
+
+
 class UnknownBaseError(BaseModelError):
     """A name that is no alias, no folder and no Hub id."""
 
@@ -144,7 +175,7 @@ def find(name: str, *, notice: Callable[[str], None] = lambda _: None) -> Found:
     folder = _folder(name)
     if folder is not None:
         return Found(name_of(name), folder)
-    return _from_hub(name, _repositories(name), notice)
+    return fetch(name, _repositories(name), BASE, notice)
 
 
 def require_named(name: str) -> None:
@@ -171,8 +202,12 @@ def pending(name: str) -> str | None:
     """
     if name == EMBEDDED or _folder(name) is not None:
         return None
-    repositories = _repositories(name)
-    complete, _ = _complete_copy(repositories)
+    return pending_download(_repositories(name), BASE)
+
+
+def pending_download(repositories: Sequence[str], kind: Kind) -> str | None:
+    """The same of the first of some repositories that can be had."""
+    complete, _ = _complete_copy(repositories, kind)
     if complete is not None:
         return None
     about = f" (about {costs.SD21_DOWNLOAD / 1e9:.0f} GB)" if repositories == _SD21 else ""
@@ -183,7 +218,7 @@ def pending(name: str) -> str | None:
         )
     for repository in repositories:
         try:
-            offer = _offer(repository, _pinned(repository))
+            offer = _offer(repository, kind)
         except (
             GatedRepoError,
             RepositoryNotFoundError,
@@ -376,13 +411,12 @@ def file_digest(path: Path) -> str:
     if status.st_size < DIGEST_CACHED_FROM:
         return _hash(target)
     cache = _digest_cache()
-    remembered = _digests.get(str(target)) or _load(cache).get(str(target))
-    if remembered is not None and remembered[:2] == stamp:
+    remembered = _digests.get(str(target)) or _known_digests(cache).get(str(target), [])
+    if remembered[:2] == stamp and len(remembered) == 3:
         return str(remembered[2])
     digest = _hash(target)
     _digests[str(target)] = [*stamp, digest]
-    # A read-only home costs time at the next start, nothing else.
-    _store(cache, {**_load(cache), str(target): [*stamp, digest]})
+    _remember_digests(cache, {**_known_digests(cache), str(target): [*stamp, digest]})
     return digest
 
 
@@ -414,16 +448,16 @@ def _embedded() -> Path:
 
 
 def _complete_copy(
-    repositories: Sequence[str],
+    repositories: Sequence[str], kind: Kind
 ) -> tuple[tuple[str, Path] | None, list[str]]:
     """The first repository with a complete copy here, and its folder; and what others lack."""
     incomplete: list[str] = []
     for repository in repositories:
-        folder = _cached(repository, _pinned(repository))
+        folder = _cached(repository, kind)
         if folder is None:
             continue
         try:
-            require_complete(folder)
+            kind.require_complete(folder)
         except BaseModelError as error:
             incomplete.append(str(error))
         else:
@@ -431,23 +465,26 @@ def _complete_copy(
     return None, incomplete
 
 
-def _from_hub(name: str, repositories: Sequence[str], notice: Callable[[str], None]) -> Found:
-    complete, incomplete = _complete_copy(repositories)
+def fetch(
+    name: str, repositories: Sequence[str], kind: Kind, notice: Callable[[str], None]
+) -> Found:
+    """Find the first of some repositories that can be had, as ``find`` does a base's."""
+    complete, incomplete = _complete_copy(repositories, kind)
     if complete is not None:
         repository, folder = complete
-        _enforce(repository, folder, notice)
+        _enforce(repository, folder, kind, notice)
         return Found(name, folder, f"{repository} at {folder.name[:12]}, from the cache")
     if huggingface_hub.is_offline_mode():
         reason = f"the copy in the cache is incomplete ({incomplete[0]})" if incomplete else ""
         raise BaseModelError(
-            f"The base {name!r} cannot be fetched because this machine is set to work offline, and "
-            f"{reason or 'it is not in the cache'}. Unset HF_HUB_OFFLINE once to download it, or "
-            "give a folder."
+            f"The {kind.noun} {name!r} cannot be fetched because this machine is set to work "
+            f"offline, and {reason or 'it is not in the cache'}. Unset HF_HUB_OFFLINE once to "
+            f"download it. {kind.otherwise}"
         )
     refusals: list[str] = []
     for repository in repositories:
         try:
-            folder = _download(repository, _pinned(repository), notice)
+            folder = _download(repository, kind, notice)
         except GatedRepoError:
             refusals.append(
                 f"{repository} wants its terms accepted at https://huggingface.co/{repository} and "
@@ -458,16 +495,17 @@ def _from_hub(name: str, repositories: Sequence[str], notice: Callable[[str], No
         except RevisionNotFoundError:
             refusals.append(f"{repository} no longer has the revision recorded here")
         else:
-            _enforce(repository, folder, notice)
+            _enforce(repository, folder, kind, notice)
             return Found(name, folder, f"{repository} at {folder.name[:12]}")
     raise BaseModelError(
-        f"The base {name!r} cannot be fetched: {'; '.join(refusals)}. Pick another base with "
-        "--base, or give a folder."
+        f"The {kind.noun} {name!r} cannot be fetched: {'; '.join(refusals)}. {kind.otherwise}"
     )
 
 
-def _cached(repository: str, revision: str | None) -> Path | None:
-    path = huggingface_hub.try_to_load_from_cache(repository, "model_index.json", revision=revision)
+def _cached(repository: str, kind: Kind) -> Path | None:
+    path = huggingface_hub.try_to_load_from_cache(
+        repository, kind.anchor, revision=kind.revision(repository)
+    )
     return Path(path).parent if isinstance(path, str) else None
 
 
@@ -484,10 +522,16 @@ class _Offer:
     summary: str
 
 
-def _offer(repository: str, revision: str | None) -> _Offer:
-    info = huggingface_hub.HfApi().model_info(repository, revision=revision, files_metadata=True)
+def _offer(repository: str, kind: Kind) -> _Offer:
+    api, revision = huggingface_hub.HfApi(), kind.revision(repository)
+    info = api.model_info(repository, revision=revision, files_metadata=True)
     siblings = {each.rfilename: each for each in info.siblings or ()}
-    wanted = _wanted(repository, siblings)
+    if revision is None and kind.converted is not None and kind.converted not in siblings:
+        revision = _conversion(api, repository)
+        if revision is not None:
+            info = api.model_info(repository, revision=revision, files_metadata=True)
+            siblings = {each.rfilename: each for each in info.siblings or ()}
+    wanted = kind.wanted(repository, siblings)
     size = sum(siblings[name].size or 0 for name in wanted)
     licence = (info.card_data.license if info.card_data else None) or "not stated"
     digests = {name: lfs.sha256 for name in wanted if (lfs := siblings[name].lfs) is not None}
@@ -495,9 +539,22 @@ def _offer(repository: str, revision: str | None) -> _Offer:
     return _Offer(info.sha, wanted, digests, summary)
 
 
-def _download(repository: str, revision: str | None, notice: Callable[[str], None]) -> Path:
+def _conversion(api: huggingface_hub.HfApi, repository: str) -> str | None:
+    """The revision with safetensors that the Hub itself made of a repository's pickles, if any.
+
+    As transformers finds it (safetensors_conversion.py): a pull request of the Hub's converter.
+    """
+    for found in api.get_repo_discussions(
+        repository, author=CONVERTER, discussion_type="pull_request"
+    ):
+        if found.author == CONVERTER and found.title == CONVERSION:
+            return found.git_reference
+    return None
+
+
+def _download(repository: str, kind: Kind, notice: Callable[[str], None]) -> Path:
     try:
-        offer = _patiently(lambda: _offer(repository, revision), repository, notice)
+        offer = _patiently(lambda: _offer(repository, kind), repository, notice)
         notice(f"Downloading {repository}: {offer.summary}.")
         folder = Path(
             _patiently(
@@ -524,9 +581,9 @@ def _download(repository: str, revision: str | None, notice: Callable[[str], Non
         reason = (str(error).splitlines() or [type(error).__name__])[0]
         raise BaseModelError(
             f"{repository} cannot be fetched from the Hub ({reason}). Check the connection and "
-            "start again: the download goes on where it was. Or give a folder with the model."
+            f"start again: the download goes on where it was. {kind.otherwise}"
         ) from error
-    require_complete(folder)
+    kind.require_complete(folder)
     for name, announced in offer.digests.items():
         if file_digest(folder / name) != announced:
             raise BaseModelError(
@@ -603,20 +660,13 @@ def _wanted_weights(repository: str, part: str, stem: str, names: Collection[str
     )
 
 
-def _pinned(repository: str) -> str | None:
-    """The commit that was used here first."""
-    return next(iter(_load(_records()).get(repository, {})), None)
-
-
-def _enforce(repository: str, folder: Path, notice: Callable[[str], None]) -> None:
+def _enforce(repository: str, folder: Path, kind: Kind, notice: Callable[[str], None]) -> None:
     """Record what a snapshot holds, or refuse it if it is not what was recorded."""
     commit = folder.name
-    found = {path.relative_to(folder).as_posix(): file_digest(path) for path in _read_files(folder)}
-    records = _load(_records())
-    known: Mapping[str, str] | None = records.get(repository, {}).get(commit)
+    found = {path.relative_to(folder).as_posix(): file_digest(path) for path in kind.files(folder)}
+    known = pins.read(_records()).get(repository, {}).get(commit)
     if known is None:
-        records.setdefault(repository, {})[commit] = found
-        kept = _store(_records(), records)
+        kept = pins.add(_records(), repository, commit, found)
         notice(
             f"{repository} at commit {commit}: the SHA-256 of {len(found)} files "
             + (
@@ -641,29 +691,38 @@ def _read_files(folder: Path) -> list[Path]:
     return [*(folder / name for name in CONFIGS), *tokenizer_files(folder), *weights]
 
 
+BASE = Kind(
+    noun="base",
+    anchor=model_index.FILE,
+    wanted=_wanted,
+    require_complete=require_complete,
+    files=_read_files,
+    otherwise="Pick another base with --base, or give a folder with the model.",
+)
+
+
 def _hash(path: Path) -> str:
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
-def _load(path: Path) -> dict[str, Any]:
+def _known_digests(cache: Path) -> dict[str, list[Any]]:
+    """What large files were hashed to; what cannot be read is hashed again."""
     try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError):
+        content = bounded.read_json(cache)
+    except (OSError, UnreadableError):
         return {}
-    return content if isinstance(content, dict) else {}
+    if not isinstance(content, dict):
+        return {}
+    return {path: each for path, each in content.items() if isinstance(each, list)}
 
 
-def _store(path: Path, content: Mapping[str, Any]) -> bool:
-    """Replace a file in one move; False if that cannot be done."""
-    temporary = path.with_name(f"{path.name}.{os.getpid()}")
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        temporary.write_text(json.dumps(content, indent=1), encoding="utf-8")
-        temporary.replace(path)
-    except OSError:
-        return False
-    return True
+def _remember_digests(cache: Path, digests: Mapping[str, list[Any]]) -> None:
+    from rarebooth.store import write_json  # noqa: PLC0415  brings torch
+
+    # A read-only home costs time at the next start, nothing else.
+    with suppress(ResourceError):
+        write_json(cache, digests, indent=1)
 
 
 def _missing(path: Path) -> str:

@@ -263,7 +263,7 @@ def _choice(
 ) -> Choice:
     """The checkpoint of the last stage that is best on held-out prompts; the last if unjudged."""
     try:
-        judges = open_judges(job.base_asked, str(job.base.device))
+        judges = open_judges(job.base_asked, str(job.base.device), notice)
     except (SettingsError, ResourceError) as error:
         notice(f"No checkpoint can be chosen by its pictures: {error}")
         return Choice(last, "last", f"{last} is recommended: it is the last; none was judged.")

@@ -11,6 +11,9 @@ from transformers import CLIPConfig, CLIPModel, ViTConfig, ViTModel
 
 from rarebooth.metrics.encoders import judges as opening
 from rarebooth.metrics.encoders import lpips
+from rarebooth.metrics.encoders.clip import VIT_B32
+from rarebooth.metrics.encoders.dino import VIT_S16
+from rarebooth.metrics.encoders.fetching import CLIP
 from rarebooth.metrics.encoders.judges import open_judges
 from rarebooth.pretrain.tokenizer import build_vocabulary
 
@@ -63,8 +66,7 @@ def opened(tmp_path_factory):
     other.save_pretrained(dino)
     (dino / "preprocessor_config.json").write_text(json.dumps(DINO_ON_THE_HUB))
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(opening, "VIT_B32", str(clip))
-        patch.setattr(opening, "VIT_S16", str(dino))
+        patch.setattr(opening, "fetched", lambda _, kind, __: clip if kind is CLIP else dino)
         patch.setattr(lpips, "installed", lambda device: None)
         return open_judges("sd15"), model.eval(), other.eval()
 
@@ -112,5 +114,5 @@ def test_tables_can_say_what_the_networks_are_fed(opened):
     judges = opened[0]
     assert judges.clip.fed == "shorter side 224 bicubic, centre crop 224, projected"
     assert judges.dino.fed == "shorter side 256 bicubic, centre crop 224, class token, last layer"
-    assert judges.clip.name.endswith("clip0")
-    assert judges.dino.name.endswith("dino0")
+    assert judges.clip.name == VIT_B32
+    assert judges.dino.name == VIT_S16

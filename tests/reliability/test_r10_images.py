@@ -1,5 +1,7 @@
 """A thousand pictures of which most are malformed: each is read right, or refused by name."""
 
+import importlib
+import importlib.util
 import io
 import random
 import re
@@ -118,16 +120,41 @@ def heic_header(rng):
     return File("heic", b"\0\0\0\x1cftypheic" + rng.randbytes(rng.randint(1, 5000)), reason="HEIC")
 
 
+def heic(rng):
+    image = picture(rng)
+    return File("heic", encoded(image, "HEIF"), shows=image)
+
+
+def truncated_heic(rng):
+    data = heic(rng).data
+    return File("heic", data[: rng.randint(1, len(data) - 1)], reason="damaged|no picture that can")
+
+
+def mutated_heic(rng):
+    changed = bytearray(heic(rng).data)
+    for _ in range(rng.randint(1, 8)):
+        changed[rng.randrange(len(changed))] = rng.randrange(256)
+    return File("heic", bytes(changed))
+
+
+HEIC = importlib.util.find_spec("pillow_heif") is not None
+"""Whether there is a reader of HEIC; without one, all are refused by how they begin."""
+
+if HEIC:
+    importlib.import_module("pillow_heif").register_heif_opener()
+
 KINDS = (
     *(truncated, mutated, mutated_header, wrong_suffix, empty, cmyk, sixteen_bit, animated),
     *(rotated, heic_header),
+    *((heic, truncated_heic, mutated_heic) if HEIC else ()),
 )
 
 
 def started():
     """The decoder's process, new, and as it is when it has read a picture."""
     decoder._shared.close()  # whose peak would be of what came before
-    decoder.decode(encoded(picture(random.Random(0)), "PNG"), SIZE)
+    for kind in ("PNG", *(["HEIF"] if HEIC else [])):
+        decoder.decode(encoded(picture(random.Random(0)), kind), SIZE)
     assert decoder._shared.child is not None
     return decoder._shared.child
 
@@ -178,7 +205,7 @@ def test_each_picture_is_read_right_or_refused_by_name(trials, tmp_path):
     grown = resident.peak(child.pid) - held
     trials.figure(
         f"{refused} refused by one decoder; mean {mean:.0f} ms; memory +{grown:.0f} MiB there, "
-        f"+{max(growth, 0):.0f} MiB here"
+        f"+{max(growth, 0):.0f} MiB here" + ("" if HEIC else "; no reader of HEIC is installed")
     )
     assert mean <= 50
     assert growth + grown <= 300

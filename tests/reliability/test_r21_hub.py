@@ -8,39 +8,44 @@ import time
 from pathlib import Path
 
 import pytest
+import torch
 from hub_server import NAME, Misbehaviour, serving
+from safetensors.torch import save_file
 
 TOKEN = "hf_ThisMustNeverBeWrittenAnywhere456"
 SCRIPT = """
 import sys
 from rarebooth import hub
 from rarebooth.errors import RareboothError
+from rarebooth.metrics.encoders.fetching import DINO
 hub.WAITS = (0.05,) * 4
+name, kind = sys.argv[1:]
 try:
-    found = hub.find(sys.argv[1], notice=print)
+    found = hub.fetch(name, (name,), {"base": hub.BASE, "judge": DINO}[kind], print)
 except RareboothError as error:
     print("REFUSED", error.exit_code, error)
 else:
     print("FOUND", found.folder)
 """
+WEIGHTS = "unet/diffusion_pytorch_model.safetensors"
 FAULTS = (
     # what, where, how often; whether it ends well
     ("429", "/api/", 2, True),
     ("500", "/api/", 3, True),
     ("503", "HEAD", 2, True),
     ("503", "GET /owner/model/resolve", 3, True),
-    ("half", "unet/diffusion_pytorch_model.safetensors", 1, True),
+    ("half", WEIGHTS, 1, True),
     ("slow", "/api/", 1, True),
     ("500", "/api/", 10**6, False),
     ("502", "GET /owner/model/resolve", 10**6, False),
-    ("other", "unet/diffusion_pytorch_model.safetensors", 10**6, False),
+    ("other", WEIGHTS, 10**6, False),
     ("404", "/api/", 10**6, False),
 )
 MOST = 6
 """How often one thing may be asked for by one layer: five tries again."""
 
 
-def find(address, home):
+def find(address, home, kind="base"):
     environment = {
         **os.environ,
         "HF_ENDPOINT": address,
@@ -52,7 +57,7 @@ def find(address, home):
         "HF_HUB_ETAG_TIMEOUT": "1",
     }
     done = subprocess.run(
-        [sys.executable, "-c", SCRIPT, NAME],
+        [sys.executable, "-c", SCRIPT, NAME, kind],
         env=environment,
         capture_output=True,
         text=True,
@@ -64,34 +69,64 @@ def find(address, home):
     return done.stdout.splitlines()[-1], done.stdout
 
 
+@pytest.fixture
+def repositories(tiny_folder, tmp_path):
+    """A folder of each kind, as the Hub would hold it, and the weights that go wrong."""
+    judge = tmp_path / "judge"
+    judge.mkdir()
+    for name in ("config.json", "preprocessor_config.json"):
+        (judge / name).write_text("{}", "utf-8")
+    save_file({"weights": torch.rand(300, 300)}, judge / "model.safetensors")
+    return {
+        "base": (tiny_folder(), "unet/diffusion_pytorch_model.safetensors"),
+        "judge": (judge, "model.safetensors"),
+    }
+
+
 @pytest.mark.slow
 @pytest.mark.trials("R21", "a Hub that is busy, slow, cut off, wrong or gone", quick=2, full=10)
-def test_a_failing_hub(trials, tiny_folder, tmp_path):
+def test_a_failing_hub(trials, repositories, tmp_path):
     most = 0
     for trial in trials:
         with trial as number:
-            kind, part, times, well = FAULTS[number if trials.count > 2 else 1 + 3 * number]
-            wrong = Misbehaviour(kind, part, times)
-            home = tmp_path / f"home-{number}"
-            with serving(tiny_folder(), wrong) as address:
-                last, everything = find(address, home)
-                if well:
-                    assert last.startswith("FOUND"), everything
-                else:
-                    assert last.startswith("REFUSED 2"), everything
-                    assert "--base" in last or "start again" in last or "give a folder" in last
-                    # What is wrong is never taken, not even later, when the Hub is well again.
-                    wrong.times = 0
-                    if kind == "other":
-                        assert "is not what the Hub announced" in last
-                        assert find(address, home)[0] == last
-                        Path(re.findall(r"Delete (.+) and start again", last)[0]).unlink()
-                    last, everything = find(address, home)
-                    assert last.startswith("FOUND"), everything
-                most = max(most, *(wrong.asked.values()))
-            last, everything = find("http://127.0.0.1:9", home)
-            assert last.startswith("FOUND"), everything  # from the cache, without a network
+            fault = FAULTS[number if trials.count > 2 else 1 + 3 * number]
+            most = max(most, withstood(fault, repositories["base"], tmp_path / f"home-{number}"))
     trials.figure(f"one address asked for {most} times at most")
+
+
+@pytest.mark.slow
+@pytest.mark.trials("R21", "the same, where it is asked for a judge", quick=1, full=10)
+def test_a_failing_hub_of_judges(trials, repositories, tmp_path):
+    most = 0
+    for trial in trials:
+        with trial as number:
+            fault, home = FAULTS[number if trials.count > 1 else 4], tmp_path / f"home-{number}"
+            most = max(most, withstood(fault, repositories["judge"], home, "judge"))
+    trials.figure(f"one address asked for {most} times at most")
+
+
+def withstood(fault, repository, home, kind="base"):
+    """Ask a Hub for a model while it misbehaves, and afterwards; how often it was asked at most."""
+    (what, part, times, well), (folder, weights) = fault, repository
+    wrong = Misbehaviour(what, part.replace(WEIGHTS, weights), times)
+    with serving(folder, wrong) as address:
+        last, everything = find(address, home, kind)
+        if well:
+            assert last.startswith("FOUND"), everything
+        else:
+            assert last.startswith("REFUSED 2"), everything
+            assert any(each in last for each in ("--base", "start again", "--choose last"))
+            # What is wrong is never taken, not even later, when the Hub is well again.
+            wrong.times = 0
+            if what == "other":
+                assert "is not what the Hub announced" in last or "was not fetched whole" in last
+                assert find(address, home, kind)[0] == last
+                Path(re.findall(r"Delete (.+) and start again", last)[0]).unlink()
+            last, everything = find(address, home, kind)
+            assert last.startswith("FOUND"), everything
+    last, everything = find("http://127.0.0.1:9", home, kind)
+    assert last.startswith("FOUND"), everything  # from the cache, without a network
+    return max(wrong.asked.values())
 
 
 @pytest.mark.trials("R21", "no network and nothing in the cache", quick=1, full=1)

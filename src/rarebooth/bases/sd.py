@@ -31,7 +31,7 @@ from rarebooth.bases.compiling import compiled
 from rarebooth.bases.configuration import LARGEST_SIDE, reason, require_held, whole
 from rarebooth.bases.device import Precision, pick_device, pick_precision
 from rarebooth.bases.held import Held
-from rarebooth.errors import BaseModelError, SettingsError, is_out_of_memory
+from rarebooth.errors import BaseModelError, DivergedError, SettingsError, is_out_of_memory
 from rarebooth.process import Process
 from rarebooth.quiet import quiet
 from rarebooth.tokens import add_token, word_id
@@ -241,11 +241,18 @@ class StableDiffusion(Base):
         """Turn scaled latents [B, C, h, w] into pictures, uint8 [B, size, size, 3].
 
         One at a time: it bounds memory, and a picture does not depend on its neighbours' number.
+        DivergedError where a pixel is not finite, which would be black.
         """
         vae: Any = self._parts.vae()
         pictures: list[Tensor] = []
         for latent in latents.to(self.device, torch.float32) / self._scale:
             pixels = vae.decode(latent[None], return_dict=False)[0][0]
+            if not bool(torch.isfinite(pixels).all()):
+                raise DivergedError(
+                    "A picture was decoded to pixels that are not finite numbers, and would be "
+                    "black. Use an earlier checkpoint, another seed, or a base whose autoencoder "
+                    "is whole."
+                )
             unit = (pixels / 2 + 0.5).clamp(0, 1)
             pictures.append((unit * 255).round().to(torch.uint8).permute(1, 2, 0).cpu())
         return torch.stack(pictures).numpy()

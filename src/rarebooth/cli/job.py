@@ -18,7 +18,7 @@ from rarebooth.cli.console import duration, is_live, notice, out, volume
 from rarebooth.cli.pace import Pace
 from rarebooth.cli.stopper import DRAWING, Stopper
 from rarebooth.effects import idle
-from rarebooth.errors import DivergedError, ResourceError
+from rarebooth.errors import DivergedError, ResourceError, SettingsError
 from rarebooth.folder import RunFolder
 from rarebooth.prompts import PLAIN
 from rarebooth.protocols import Extent
@@ -86,6 +86,8 @@ def rehearse(job: Draft) -> None:
     if missing is None:
         job = job.open(notice)
     show(job)
+    if _chooses(job):
+        _show_judges(job)
     _show_settings(job)
     out().print()
     if isinstance(job, Plan):
@@ -93,6 +95,17 @@ def rehearse(job: Draft) -> None:
     else:
         _row("download", f"{missing}.")
         _row("", "Picture size, disk and memory can be told once the base is here.")
+
+
+def _show_judges(job: Draft) -> None:
+    from rarebooth.metrics.encoders import judges
+
+    try:
+        missing = judges.pending(job.base_asked)
+    except SettingsError as error:  # the run would take the last checkpoint, and say so
+        missing = [str(error).removesuffix(".")]
+    for each in missing:
+        _row("judges", f"{each}.")
 
 
 def _show_settings(job: Draft) -> None:

@@ -1,5 +1,6 @@
 """Which judges look at the pictures of a base."""
 
+from collections.abc import Callable
 from dataclasses import replace
 from importlib import resources
 from pathlib import Path
@@ -9,12 +10,15 @@ from PIL.Image import Resampling
 from transformers.models.clip.image_processing_pil_clip import CLIPImageProcessorPil
 from transformers.utils.constants import IMAGENET_DEFAULT_MEAN, IMAGENET_DEFAULT_STD
 
+from rarebooth import hub
 from rarebooth.defaults import EMBEDDED
+from rarebooth.errors import BaseModelError, SettingsError
 from rarebooth.metric import Judges, Reader
 from rarebooth.metrics.encoders import lpips
 from rarebooth.metrics.encoders.clip import VIT_B32, ClipEncoder
 from rarebooth.metrics.encoders.dino import VIT_S16, DinoEncoder
 from rarebooth.metrics.encoders.examiner import open_examiner
+from rarebooth.metrics.encoders.fetching import CLIP, DINO, fetched
 from rarebooth.metrics.encoders.pictures import Processor
 from rarebooth.metrics.encoders.remembering import RememberingJudge, RememberingTextJudge
 
@@ -32,11 +36,17 @@ The Hub's own settings of it squeeze the picture to 224 pixels, which gives othe
 """
 
 
-def open_judges(base_name: str, device: str = "cpu") -> Judges:
+def open_judges(
+    base_name: str, device: str = "cpu", notice: Callable[[str], None] = lambda _: None
+) -> Judges:
     """The judges of a base: the miniature world's own, or those of published tables.
 
+    ``notice`` is told what ``hub.find`` tells of a base: licence and size before a download, and
+    what was recorded.
+
     Raises:
-        SettingsError: one is neither on this machine nor can be downloaded.
+        SettingsError: one is neither on this machine nor can be downloaded, or is damaged.
+        ResourceError: no room for the download.
     """
     if base_name == EMBEDDED:
         folder = Path(str(resources.files("rarebooth"))) / "assets" / "judges"
@@ -48,9 +58,31 @@ def open_judges(base_name: str, device: str = "cpu") -> Judges:
             None,
             open_examiner(device),
         )
-    clip = ClipEncoder.open(VIT_B32, device)
-    dino = replace(DinoEncoder.open(VIT_S16, device), processor=DINO_PIXELS)
+    try:
+        clip_folder = fetched(VIT_B32, CLIP, notice)
+        dino_folder = fetched(VIT_S16, DINO, notice)
+    except BaseModelError as error:
+        raise SettingsError(str(error)) from error
+    clip = ClipEncoder.open(clip_folder, device)
+    dino = replace(DinoEncoder.open(dino_folder, device), processor=DINO_PIXELS)
     return _judges(clip, dino, (VIT_B32, VIT_S16), lpips.installed(device), None)
+
+
+def pending(base_name: str) -> list[str]:
+    """Which judges of a base would have to be downloaded, each in words; nothing is.
+
+    Raises:
+        SettingsError: one is there and damaged.
+    """
+    if base_name == EMBEDDED:
+        return []
+    try:
+        told = [
+            hub.pending_download((name,), kind) for name, kind in ((VIT_B32, CLIP), (VIT_S16, DINO))
+        ]
+    except BaseModelError as error:
+        raise SettingsError(str(error)) from error
+    return [each for each in told if each is not None]
 
 
 def _judges(
