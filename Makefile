@@ -69,7 +69,7 @@ reliability: $(STAMP)
 audit: $(STAMP)
 	$(BIN)/python -m venv $(VENV)-audit
 	$(VENV)-audit/bin/python -m pip install --quiet --disable-pip-version-check pip-audit
-	$(VENV)-audit/bin/pip-audit --requirement constraints.txt --no-deps --disable-pip
+	$(VENV)-audit/bin/pip-audit --strict --requirement constraints.txt --no-deps --disable-pip
 
 format: $(STAMP)
 	$(BIN)/ruff check --fix
