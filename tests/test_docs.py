@@ -47,13 +47,12 @@ def test_a_documented_command_is_understood(command, tmp_path, monkeypatch, caps
     for job in ("plan", "draft", "generate", "evaluate", "make_report", "export", "merge"):
         monkeypatch.setattr(f"rarebooth.api.{job}", lambda *_, **__: _stop(understood))
     monkeypatch.setattr("rarebooth.cli.bench._processes", lambda _: 1)
+    monkeypatch.setattr("rarebooth.bench.unused.unused", lambda _: ())
     for job in ("open_benchmark", "rehearse"):
         monkeypatch.setattr(f"rarebooth.bench.running.{job}", lambda *_, **__: _stop(understood))
     monkeypatch.setattr("rarebooth.doctor.examine", lambda: understood.append("doctor") or [])
     if words[0] in {"methods", "tokens"}:
         understood.append("a table")
-    if words[0] == "demo":
-        monkeypatch.setattr("rarebooth.cli.demo._noun", lambda _: "backpack")
     try:
         code = run(words)
     except UnderstoodError:

@@ -1,8 +1,10 @@
 """The table of what was tried tells what failed, and no part of a run replaces it."""
 
 import os
+import re
 import subprocess
 import sys
+from datetime import UTC, datetime
 from pathlib import Path
 
 SETTING = """
@@ -44,6 +46,19 @@ def test_good(trials):
             pass
 """
 
+SKIPPED = """
+import pytest
+
+@pytest.mark.skipif(True, reason="needs a | moon")
+@pytest.mark.trials("R5", "cannot be tried", quick=2, full=2)
+def test_never(trials):
+    pass
+
+@pytest.mark.trials("R6", "finds out that it cannot", quick=2, full=2)
+def test_not_here(trials):
+    pytest.skip("no moon")
+"""
+
 
 def run(folder, *words):
     command = [sys.executable, "-m", "pytest", "-q", "-p", "trials", "-p", "no:cacheprovider"]
@@ -65,7 +80,8 @@ def run(folder, *words):
 
 
 def test_only_the_whole_folder_writes_the_table_and_it_tells_what_failed(tmp_path):
-    for name, text in {"conftest": SETTING, "test_one": AFTER, "test_two": BEFORE}.items():
+    modules = {"test_one": AFTER, "test_two": BEFORE, "test_three": SKIPPED}
+    for name, text in {"conftest": SETTING, **modules}.items():
         (tmp_path / f"{name}.py").write_text(text, "utf-8")
     assert run(tmp_path, "test_one.py") is None
     assert run(tmp_path, "-k", "not good") is None
@@ -76,6 +92,11 @@ def test_only_the_whole_folder_writes_the_table_and_it_tells_what_failed(tmp_pat
         "| R2 | fails in an attempt | 2 | 1 |  |",
         "| R3 | fails before | 0 | 0, but **not the whole** | failed: OSError nothing here |",
         "| R4 | holds | 2 | 2 |  |",
+        "| R5 | cannot be tried | 0 | **not tried here** | needs a / moon |",
+        "| R6 | finds out that it cannot | 0 | **not tried here** | no moon |",
     ]
+    (about,) = (line for line in lines if "Python" in line)
+    assert re.search(r", \d+ cores?, \d+ GB of memory, \w+ \S+; Python 3\.\d+\.\d+, torch", about)
+    assert re.match(rf"\d+ \w+ {datetime.now(UTC).year}", lines[lines.index(about) + 1])
     assert rows[0].startswith("| R1 | fails after its attempts | 2 | 2, but **not the whole** | ")
     assert "failed: AssertionError too / few" in rows[0]

@@ -6,9 +6,12 @@ and the table is written to ``docs/reliability.md`` where all of ``tests/reliabi
 """
 
 import os
+import platform
+import subprocess
 from collections.abc import Iterable, Iterator
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from pathlib import Path
 from types import TracebackType
 
@@ -25,7 +28,8 @@ LONGEST_REASON = 120
 class Trials:
     """The attempts of one test: iterate, and make each inside ``with trial as number``.
 
-    ``broke``: what the test failed of, if it was not one of the attempts.
+    ``broke``: what the test failed of, if it was not one of the attempts. ``skipped``: why it was
+    not tried here.
     """
 
     row: str
@@ -36,6 +40,7 @@ class Trials:
     figures: list[str] = field(default_factory=list[str])
     failures: list[BaseException] = field(default_factory=list[BaseException])
     broke: BaseException | None = None
+    skipped: str | None = None
 
     def __iter__(self) -> Iterator["Trial"]:
         return (Trial(self, number) for number in range(self.count))
@@ -90,7 +95,7 @@ def trials(request: pytest.FixtureRequest) -> Iterator[Trials]:
     made = _row(request.node)
     assert made is not None, "a test that makes trials says so by its mark"
     yield made
-    assert made.tried, "no attempt was made"
+    assert made.tried or made.skipped is not None, "no attempt was made"
     if made.failures:
         raise AssertionError(
             f"{made.survived} of {made.tried} survived; the first: {made.failures[0]!r}"
@@ -98,12 +103,17 @@ def trials(request: pytest.FixtureRequest) -> Iterator[Trials]:
 
 
 def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo[None]) -> None:
-    """Note what a test failed of before or after its attempts, whose count does not tell it."""
+    """Note what the count of attempts does not tell: what went wrong beside them, or why none is.
+
+    A test that is skipped keeps its row: a promise that was not tried here is not a promise less.
+    """
     error = call.excinfo.value if call.excinfo and call.when != "teardown" else None
-    if error is None or isinstance(error, pytest.skip.Exception):
+    made = None if error is None else _row(item)
+    if made is None:
         return
-    made = _row(item)
-    if made is not None and error not in made.failures:
+    if isinstance(error, pytest.skip.Exception):
+        made.skipped = str(error.msg)
+    elif error not in made.failures:
         made.broke = error
 
 
@@ -137,7 +147,8 @@ def page(rows: Iterable[Trials]) -> str:
             "a few of each, `make reliability` all of them, and writes this page. The numbers of",
             "the rows are those of the tests in `tests/reliability`.",
             "",
-            f"{machine()}; {versions}.",
+            f"{machine()}; Python {platform.python_version()}, {versions}.",
+            f"{datetime.now(UTC):%d %B %Y}{_commit()}.",
             "",
             "| | what is tried | tried | survived | measured |",
             "|---|---|---|---|---|",
@@ -147,8 +158,21 @@ def page(rows: Iterable[Trials]) -> str:
     )
 
 
+def _commit() -> str:
+    """The state of the sources that was tried, where git can tell."""
+    asked = ("git", "-C", str(PAGE.parent), "describe", "--always", "--dirty", "--exclude=*")
+    try:
+        told = subprocess.run(asked, capture_output=True, text=True, check=True).stdout.strip()
+    except (OSError, subprocess.CalledProcessError):
+        return ""
+    return f", commit {told}"
+
+
 def _line(row: Trials) -> str:
     survived, figures = str(row.survived), row.figures
+    if row.skipped is not None:
+        survived = "**not tried here**"
+        figures = [*figures, " ".join(row.skipped.split()).replace("|", "/")]
     if row.broke is not None:
         said = " ".join(str(row.broke).split()).replace("|", "/")[:LONGEST_REASON]
         survived += ", but **not the whole**"

@@ -17,11 +17,21 @@ def processor() -> str:
 
 
 def machine() -> str:
-    """Processor, how many of its cores this process may use, and the system.
+    """Processor, how many of its cores this process may use, memory, and the system.
 
     >>> machine()  # doctest: +SKIP
-    'AMD EPYC, 2 cores, Linux'
+    'AMD EPYC, 2 cores, 8 GB of memory, Linux 6.8.0'
     """
     usable = getattr(os, "sched_getaffinity", None)
     cores = len(usable(0)) if usable else os.cpu_count() or 1
-    return f"{processor()}, {cores} core{'s' * (cores > 1)}, {platform.system()}"
+    usual = f"{processor()}, {cores} core{'s' * (cores > 1)}"
+    return f"{usual}{_memory()}, {platform.system()} {platform.release()}"
+
+
+def _memory() -> str:
+    """The memory that is built in, where the system tells it."""
+    try:
+        size = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    except (AttributeError, OSError, ValueError):
+        return ""
+    return f", {size / 1e9:.0f} GB of memory"

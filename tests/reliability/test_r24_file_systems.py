@@ -21,23 +21,25 @@ NAMES = (
     "percent%20and#hash?",
     "deep/" * 20 + "end",
     ".hidden",
+    os.fsdecode(b"no UTF-8 \xff\xfe"),
 )
 
 
 def printed(folder):
-    """Names, contents and times of all files."""
-    return {
-        path.name: (hashlib.sha256(path.read_bytes()).hexdigest(), path.stat().st_mtime_ns)
-        for path in folder.iterdir()
-    }
+    """Names, contents and times of all files, and the times of their folder."""
+    digests = {path: hashlib.sha256(path.read_bytes()).hexdigest() for path in folder.iterdir()}
+    times = {path: path.stat() for path in (folder, *digests)}
+    return digests, {path: (each.st_mtime_ns, each.st_ctime_ns) for path, each in times.items()}
 
 
-@pytest.mark.trials("R24", "odd names of the run's and the photos' folders", quick=3, full=10)
+@pytest.mark.trials(
+    "R24", "odd names of the run's and the photos' folders", quick=3, full=len(NAMES)
+)
 def test_odd_names(job, toy, photos, trials, tmp_path):
     finish(job("straight"))
     for trial in trials:
         with trial as number:
-            name = NAMES[number]
+            name = NAMES[-1 - number]
             place = tmp_path / f"at {number}" / name
             shutil.copytree(photos, place / "photos")
             finish(plan(place / "photos", SMALL, out=place / "run"))
