@@ -64,7 +64,8 @@ class Batch:
 
     ``photo``: int64 [B], which photo. ``timestep``: int64 [B]. ``noise``: fp32 [B, C, h, w], added
     to the latents. ``encoding``: fp32 [B, C, h, w], draws the latents from the autoencoder's
-    posterior. ``prompt``: int64 [B], which of several prompts, for methods that have them.
+    posterior. ``prompt``: int64 [B], on the CPU, where prompts are words: which of several, for
+    methods that have them.
     """
 
     photo: Tensor

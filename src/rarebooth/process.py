@@ -71,8 +71,11 @@ class Process:
 
 def sent(tensor: Tensor, device: torch.device) -> Tensor:
     """A tensor of the CPU on a device; on a GPU without waiting for the work queued before."""
-    # CUDA has read the tensor by the time the call is back; other devices promise no such thing.
-    return tensor.to(device, non_blocking=device.type == "cuda")
+    if device.type != "cuda" or tensor.device.type != "cpu":
+        return tensor.to(device)
+    # From memory that is not pinned CUDA may copy only after the work queued before. Torch hands
+    # pinned memory out again only once it has been read.
+    return tensor.pin_memory().to(device, non_blocking=True)
 
 
 def scaled_linear(timesteps: int = 1000, start: float = 0.00085, end: float = 0.012) -> Tensor:

@@ -93,8 +93,9 @@ def draw_batch(
         timestep = torch.randint(last, (count,), generator=rng)
         noise, encoding = (torch.randn(shape, generator=rng) for _ in range(2))
         prompt = torch.randint(prompts, (count,), generator=rng)
-        drawn = (photo, timestep, noise, encoding, prompt)
-        return Batch(*(sent(each, base.device) for each in drawn))
+        drawn = (photo, timestep, noise, encoding)
+        photo, timestep, noise, encoding = (sent(each, base.device) for each in drawn)
+        return Batch(photo, timestep, noise, encoding, prompt)
 
     return draw
 

@@ -12,9 +12,11 @@ import torch
 from diffusers.schedulers.scheduling_ddim import DDIMScheduler
 from diffusers.schedulers.scheduling_dpmsolver_multistep import DPMSolverMultistepScheduler
 from diffusers.schedulers.scheduling_pndm import PNDMScheduler
+from torch import Tensor
 
 from rarebooth.base import Base, Session
 from rarebooth.errors import DivergedError, SettingsError
+from rarebooth.process import sent
 
 Sampler = Literal["ddim", "dpm++", "pndm"]
 BATCH = 8
@@ -112,6 +114,24 @@ def _draw_batch(
     steps: int,
     guidance: float,
 ) -> np.ndarray:
+    latents = _latents(session, prompts, seeds, solver, steps, guidance)
+    if not bool(torch.isfinite(latents).all()):
+        raise DivergedError(
+            f"Drawing {prompts[0]!r} gave numbers that are not finite, so there is no picture. "
+            "Use --precision fp32 or a smaller --guidance, or draw an earlier --checkpoint."
+        )
+    return session.base.decode(latents)
+
+
+def _latents(
+    session: Session,
+    prompts: Sequence[str],
+    seeds: Sequence[int],
+    solver: Any,  # noqa: ANN401
+    steps: int,
+    guidance: float,
+) -> Tensor:
+    """What is to be decoded, [N, C, h, w]; from step to step the host never waits for a GPU."""
     base = session.base
     condition = session.condition(prompts)
     guided = guidance != 1.0
@@ -121,20 +141,16 @@ def _draw_batch(
         torch.randn(base.latent_shape, generator=torch.Generator().manual_seed(seed))
         for seed in seeds
     ]
-    latents = torch.stack(noise).to(base.device)
-    solver.set_timesteps(steps, device=base.device)
-    latents = latents * solver.init_noise_sigma
-    for timestep in solver.timesteps:
+    # Solvers look up their constants on the CPU; with timesteps on a GPU each look is a wait.
+    solver.set_timesteps(steps)
+    told = sent(solver.timesteps.long(), base.device)
+    latents = sent(torch.stack(noise), base.device) * solver.init_noise_sigma
+    for timestep, number in zip(solver.timesteps, told, strict=True):
         given = torch.cat([latents, latents]) if guided else latents
         given = solver.scale_model_input(given, timestep)
-        answer = base.denoise(given, timestep.long().expand(len(given)), condition)
+        answer = base.denoise(given, number.expand(len(given)), condition)
         if guided:
             empty, asked = answer.chunk(2)
             answer = empty + guidance * (asked - empty)
         latents = solver.step(answer, timestep, latents).prev_sample
-    if not bool(torch.isfinite(latents).all()):
-        raise DivergedError(
-            f"Drawing {prompts[0]!r} gave numbers that are not finite, so there is no picture. "
-            "Use --precision fp32 or a smaller --guidance, or draw an earlier --checkpoint."
-        )
-    return base.decode(latents)
+    return latents

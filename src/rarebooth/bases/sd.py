@@ -8,7 +8,7 @@ import copy
 import json
 import math
 import re
-from collections.abc import Callable, Generator, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from hashlib import sha256
@@ -32,7 +32,7 @@ from rarebooth.bases.configuration import LARGEST_SIDE, reason, require_held, wh
 from rarebooth.bases.device import Precision, pick_device, pick_precision
 from rarebooth.bases.held import Held
 from rarebooth.errors import BaseModelError, DivergedError, SettingsError, is_out_of_memory
-from rarebooth.process import Process
+from rarebooth.process import Process, sent
 from rarebooth.quiet import quiet
 from rarebooth.tokens import add_token, word_id
 
@@ -71,6 +71,9 @@ LONGEST_PROCESS = 100_000
 
 SHORTEST_PROMPT = 3
 """Tokens that a text encoder must read: start, one, end."""
+
+MOST_READ = 4096
+"""Prompts whose tokens are kept on the device: 3 MB of them."""
 
 
 @dataclass(frozen=True)
@@ -148,6 +151,7 @@ class StableDiffusion(Base):
         self.latent_shape = (parts.unet.config["in_channels"], side, side)
         self._prompt_length = _prompt_length(parts)
         self._tokenizers: dict[tuple[str, ...], CLIPTokenizer] = {(): parts.tokenizer}
+        self._read: dict[tuple[str, tuple[tuple[str, int], ...]], Tensor] = {}
 
     @classmethod
     def load(
@@ -288,18 +292,13 @@ class StableDiffusion(Base):
         tokenizer = self._tokenizer_with(tuple(pieces))
         vectors = {_id(tokenizer, piece): vector for piece, vector in pieces.items()}
         distinct = list(dict.fromkeys(prompts))
-        spelled = [_spell_out(prompt, tokens) for prompt in distinct]
-        self._require_whole(tokenizer, spelled, pieces)
-        ids: Tensor = tokenizer(
-            spelled,
-            padding="max_length",
-            max_length=self._prompt_length,
-            truncation=True,
-            return_tensors="pt",
-        ).input_ids.to(self.device)
+        ids = torch.stack([self._ids(tokenizer, prompt, tokens, pieces) for prompt in distinct])
         with torch.autocast(self.device.type, enabled=False), _injected(self._table, vectors):
-            encoded = self._parts.text_encoder()(ids).last_hidden_state
-        return encoded[[distinct.index(prompt) for prompt in prompts]]
+            encoded: Tensor = self._parts.text_encoder()(ids).last_hidden_state
+        if len(distinct) == len(prompts):
+            return encoded
+        order = torch.tensor([distinct.index(prompt) for prompt in prompts])
+        return encoded[sent(order, self.device)]
 
     def denoise(self, noisy: Tensor, timestep: Tensor, condition: Tensor) -> Tensor:
         """The network's answer, fp32 [B, C, h, w], for noisy latents, timesteps [B], [B, L, D]."""
@@ -364,25 +363,46 @@ class StableDiffusion(Base):
             self._tokenizers[tokens] = tokenizer
         return self._tokenizers[tokens]
 
-    def _require_whole(
-        self, tokenizer: CLIPTokenizer, prompts: Sequence[str], tokens: Mapping[str, Tensor]
-    ) -> None:
-        """Refuse prompts so long that a new word would be cut off; tell of others that are cut."""
+    def _ids(
+        self,
+        tokenizer: CLIPTokenizer,
+        prompt: str,
+        tokens: Mapping[str, Tensor],
+        pieces: Iterable[str],
+    ) -> Tensor:
+        """The tokens of a prompt, int64 [L], which stay on the device for the steps to come."""
+        key = (prompt, tuple((token, len(vectors)) for token, vectors in tokens.items()))
+        if key not in self._read:
+            spelled = _spell_out(prompt, tokens)
+            self._require_whole(tokenizer, spelled, pieces)
+            read = tokenizer(
+                spelled,
+                padding="max_length",
+                max_length=self._prompt_length,
+                truncation=True,
+                return_tensors="pt",
+            )
+            if len(self._read) >= MOST_READ:
+                self._read.clear()
+            self._read[key] = sent(read.input_ids[0], self.device)
+        return self._read[key]
+
+    def _require_whole(self, tokenizer: CLIPTokenizer, prompt: str, pieces: Iterable[str]) -> None:
+        """Refuse a prompt so long that a new word would be cut off; tell of another that is cut."""
         read = self._prompt_length - 1  # the last place is the end token's
-        for prompt in prompts:
-            late: list[int] = tokenizer(prompt, verbose=False).input_ids[read:]
-            if len(late) > 1 and prompt not in self._cut:  # the end token always comes last
-                self._cut.add(prompt)
-                self._notice(
-                    f"The prompt {prompt!r} is too long: this base reads {read - 1} tokens, and "
-                    f"{len(late) - 1} at its end are not read."
+        late: list[int] = tokenizer(prompt, verbose=False).input_ids[read:]
+        if len(late) > 1 and prompt not in self._cut:  # the end token always comes last
+            self._cut.add(prompt)
+            self._notice(
+                f"The prompt {prompt!r} is too long: this base reads {read - 1} tokens, and "
+                f"{len(late) - 1} at its end are not read."
+            )
+        for piece in pieces:
+            if _id(tokenizer, piece) in late:
+                raise SettingsError(
+                    f"The prompt {prompt!r} is too long: this base reads {read - 1} tokens, "
+                    f"and {piece!r} comes after them. Shorten it."
                 )
-            for token in tokens:
-                if _id(tokenizer, token) in late:
-                    raise SettingsError(
-                        f"The prompt {prompt!r} is too long: this base reads {read - 1} tokens, "
-                        f"and {token!r} comes after them. Shorten it."
-                    )
 
 
 def _open(path: Path) -> Any:  # noqa: ANN401  safetensors ships no types
@@ -572,9 +592,11 @@ def _injected(table: nn.Embedding, vectors: Mapping[int, Tensor]) -> Generator[N
     asked: list[Tensor] = []
 
     def hide(_: nn.Module, args: tuple[Tensor]) -> tuple[Tensor]:
-        asked.append(args[0])
-        new = torch.isin(args[0], torch.tensor(list(vectors), device=args[0].device))
-        return (args[0].masked_fill(new, 0),)
+        (ids,) = args
+        asked.append(ids)
+        for number in vectors:
+            ids = ids.masked_fill(ids == number, 0)
+        return (ids,)
 
     def inject(_: nn.Module, __: tuple[Tensor], rows: Tensor) -> Tensor:
         ids = asked.pop()
