@@ -376,6 +376,7 @@ def kept(state):
         {stage: copy(tensors) for stage, tensors in state.finished.items()},
         copy(state.weights),
         {slot: copy(tensors) for slot, tensors in state.optimiser.items()},
+        state.pieces,
     )
 
 

@@ -40,6 +40,7 @@ class State:
 
     ``finished``: the trained tensors of earlier stages, by stage. ``weights``: those of the stage
     under way, by name. ``optimiser``: its slots ("exp_avg"), each with tensors by these names.
+    ``pieces``: in how many a batch was worked off, by the recipe or because memory asked for it.
     """
 
     stage: str
@@ -47,6 +48,7 @@ class State:
     finished: Mapping[str, Mapping[str, Tensor]]
     weights: Mapping[str, Tensor]
     optimiser: Mapping[str, Mapping[str, Tensor]]
+    pieces: int = 1
 
 
 @dataclass(frozen=True)
@@ -147,9 +149,9 @@ class Run:
         if self.low_memory:
             require_whole_batches(recipe.accumulate, split=self.split)
         optimiser = (InBackward if self.low_memory else AfterBackward)(weights, recipe)
-        begin = 0
+        begin, pieces = 0, recipe.accumulate
         if self.resume is not None and self.resume.stage == stage:
-            begin = self.resume.done
+            begin, pieces = self.resume.done, max(pieces, self.resume.pieces)
             _copy(self.resume.weights, weights)
             optimiser.load(self.resume.optimiser)
             self.resume = None
@@ -161,7 +163,6 @@ class Run:
             watch.look()
             return snapshot()
 
-        pieces = recipe.accumulate
         for done in range(begin + 1, recipe.steps + 1):
             batch = draw(generator_for(self.seed, stage, done))
             if recipe.falling:
@@ -179,10 +180,10 @@ class Run:
             with torch.no_grad():
                 after()
 
-            def state(done: int = done) -> State:
+            def state(done: int = done, pieces: int = pieces) -> State:
                 watch.look()
                 finished = {name: _lent(tensors) for name, tensors in self.finished.items()}
-                return State(stage, done, finished, _lent(weights), optimiser.slots())
+                return State(stage, done, finished, _lent(weights), optimiser.slots(), pieces)
 
             yield Step(stage, done, recipe.steps, mean_loss, losses, batch, sound_snapshot, state)
         self._finish(stage, weights)

@@ -45,6 +45,7 @@ MANIFEST = "manifest.json"
 WEIGHTS = "weights.safetensors"
 OPTIMISER = "optimiser-"
 FINISHED = "finished-"
+PIECES = "pieces.safetensors"
 STATE_NAME = re.compile(r"[a-z][a-z0-9-]*-[0-9]{8,}")
 
 NO_FOLDERS = frozenset({errno.EINVAL, errno.ENOTSUP})
@@ -306,6 +307,8 @@ def _files(state: State) -> Iterator[tuple[str, Mapping[str, Tensor]]]:
         yield f"{OPTIMISER}{slot}.safetensors", tensors
     for stage, tensors in state.finished.items():
         yield f"{FINISHED}{stage}.safetensors", tensors
+    if state.pieces > 1:
+        yield PIECES, {"pieces": torch.tensor(state.pieces)}
 
 
 def _read_state(entry: Path, manifest: Mapping[str, Any]) -> State:
@@ -319,6 +322,7 @@ def _read_state(entry: Path, manifest: Mapping[str, Any]) -> State:
         finished=group(FINISHED),
         weights=_OnDisk(entry / WEIGHTS),
         optimiser=group(OPTIMISER),
+        pieces=int(_OnDisk(entry / PIECES)["pieces"]) if PIECES in manifest["sha256"] else 1,
     )
 
 

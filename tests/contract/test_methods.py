@@ -5,11 +5,9 @@ their names, and ``OTHER`` says what a setting of words can be changed to.
 """
 
 import re
-from contextlib import nullcontext
 from dataclasses import fields, replace
-from functools import cache, partial
+from functools import cache
 from itertools import pairwise
-from typing import Any
 
 import pytest
 import torch
@@ -96,10 +94,9 @@ def subject_for(base, noun="dog"):
     return toy_subject(base.size, count=3, noun=noun)
 
 
-def fit(method, base, *, seed=0, resume=None, watch=lambda step: None, lent: Any = nullcontext):
+def fit(method, base, *, seed=0, resume=None, watch=lambda step: None):
     """Fit to the end and return what was learnt; ``watch`` sees every step."""
     with Session(base) as session:
-        session.lend(lent())
         steps = method.fit(session, [subject_for(base)], run_of(seed, resume))
         while True:
             try:
@@ -346,43 +343,6 @@ def test_a_run_continues_bit_for_bit_from_disk(name, stage, done, tiny_base, tmp
     assert taken == 3 * (len(method.stages) - method.stages.index(stage)) - done
     if taken:
         assert same_tensors(states[-1], states[reached - 1])
-
-
-@pytest.mark.parametrize("name", ["two-stage", "dreambooth-lora"])
-def test_a_compiled_run_is_the_plain_one_and_continues_bit_for_bit(
-    name, tiny_base, tmp_path, monkeypatch
-):
-    """A frozen U-Net that is then tuned, and adapters; torch captures all and compiles nothing."""
-    base = tiny_base()
-    before, lent, calls = content(base), partial(base.compiled, pytest.fail), []
-    capture = partial(torch.compile, backend="eager")
-
-    def counted(plain, **options):
-        captured = capture(plain, **options)
-
-        def call(*given, **named):
-            calls.append(plain)
-            return captured(*given, **named)
-
-        return call
-
-    plain, compiled = [], []
-    fit(small(name), base, watch=lambda step: plain.append(float(step.loss)))
-
-    def watch(step):
-        compiled.append(float(step.loss))
-        if step.done == 1:
-            store.save_state(tmp_path / step.stage, step.state())
-
-    monkeypatch.setenv("TORCHINDUCTOR_CACHE_DIR", str(tmp_path / "compiled"))
-    monkeypatch.setattr(torch, "compile", counted)
-    straight = fit(small(name), base, watch=watch, lent=lent)
-    assert len(calls) == len(plain) * len(set(calls)) > 0
-    assert compiled == pytest.approx(plain, rel=1e-4)
-    for stage in find(name).stages:
-        loaded, _ = store.load_state(tmp_path / stage)
-        assert same(straight, fit(small(name), base, resume=loaded, lent=lent))
-    require_untouched(base, before)
 
 
 @every_method
