@@ -227,6 +227,12 @@ def test_a_settings_file_is_toml(tmp_path):
     path.write_bytes(b"\xff\xfe")
     with pytest.raises(SettingsError, match="cannot be read"):
         read_file(path)
+    path.write_text("a = " + "[" * 9999)
+    with pytest.raises(SettingsError, match="nested too deeply"):
+        read_file(path)
+    path.write_bytes(b"#" * (2**20 + 1))
+    with pytest.raises(SettingsError, match="larger than the 1 MiB"):
+        read_file(path)
     with pytest.raises(SettingsError, match="no settings file"):
         read_file(tmp_path / "absent.toml")
     with pytest.raises(SettingsError, match="cannot be read"):

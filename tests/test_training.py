@@ -537,7 +537,7 @@ def test_a_folder_that_may_not_be_entered_is_code_4(tmp_path, monkeypatch):
     def refuse(*_, **__):
         raise PermissionError(13, "Permission denied")
 
-    monkeypatch.setattr(Path, "read_text", refuse)
+    monkeypatch.setattr(Path, "open", refuse)
     with pytest.raises(ResourceError, match=r"Permission denied.*--out") as caught:
         RunFolder(tmp_path).read()
     assert caught.value.exit_code == 4

@@ -4,7 +4,6 @@ What is read is checked for what readers here rely on, and only for that: keys t
 had not may be missing, and others may stand beside.
 """
 
-import json
 from collections.abc import Callable, Mapping
 from functools import partial
 from pathlib import Path
@@ -12,7 +11,7 @@ from typing import Annotated, Any, BinaryIO
 
 from pydantic import BaseModel, Field, ValidationError, model_validator
 
-from rarebooth.bounded import read_text
+from rarebooth.bounded import parsed, read_text
 from rarebooth.errors import SettingsError
 
 NAME = "[a-z0-9][a-z0-9-]{0,63}"
@@ -175,7 +174,7 @@ def _steps(
         try:
             text = line.decode("utf-8").rstrip("\r\n")
             entry = _content(text, _Line)
-        except (ValueError, RecursionError) as error:
+        except ValueError as error:
             damage = damage or f"line {number} of {path} cannot be read: {_said(error)}"
             continue
         if not wanted(entry):
@@ -193,12 +192,12 @@ def _steps(
 def _read(path: Path, kind: type[BaseModel], advice: str) -> dict[str, Any]:
     try:
         return _content(read_text(path), kind)
-    except (ValueError, RecursionError) as error:
+    except ValueError as error:
         raise SettingsError(f"{path} cannot be read: {_said(error)}. {advice}") from error
 
 
 def _content(text: str, kind: type[BaseModel]) -> dict[str, Any]:
-    content: Any = json.loads(text)
+    content: Any = parsed(text)
     _require_plain(content, DEEPEST)
     kind.model_validate(content)
     return content
@@ -217,8 +216,6 @@ def _require_plain(value: Any, levels: int) -> None:  # noqa: ANN401
 
 
 def _said(error: Exception) -> str:
-    if isinstance(error, RecursionError):
-        return f"more than {DEEPEST} lists and objects lie within one another"
     if not isinstance(error, ValidationError):
         return str(error)
     first = error.errors(include_url=False)[0]
