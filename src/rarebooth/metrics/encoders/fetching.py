@@ -1,6 +1,6 @@
 """The judges of real bases: taken from the Hub's cache or fetched, and pinned, as bases are."""
 
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Final
 
@@ -8,6 +8,8 @@ from safetensors import SafetensorError, safe_open
 
 from rarebooth import hub
 from rarebooth.errors import BaseModelError
+from rarebooth.metrics.encoders.clip import VIT_B32
+from rarebooth.metrics.encoders.weights import CONVERTED
 
 WEIGHTS: Final = "model.safetensors"
 CONFIG: Final = "config.json"
@@ -22,7 +24,7 @@ OTHERWISE: Final = (
 )
 
 
-def _kind(needed: Sequence[str], beside: Sequence[str], revisions: dict[str, str]) -> hub.Kind:
+def _kind(needed: Sequence[str], beside: Sequence[str], revisions: Mapping[str, str]) -> hub.Kind:
     def wanted(repository: str, names: Collection[str]) -> list[str]:
         lacking = [name for name in needed if name not in names]
         if lacking:
@@ -65,12 +67,8 @@ def _kind(needed: Sequence[str], beside: Sequence[str], revisions: dict[str, str
     )
 
 
-CLIP: Final = _kind(
-    (CONFIG, PIXELS, *VOCABULARY, WEIGHTS),
-    BESIDE,
-    # The Hub's own conversion; at its newest the repository holds pickles only.
-    {"openai/clip-vit-base-patch32": "d15b5f29721ca72dac15f8526b284be910de18be"},
-)
+CLIP: Final = _kind((CONFIG, PIXELS, *VOCABULARY, WEIGHTS), BESIDE, {VIT_B32: CONVERTED[VIT_B32]})
+# Its conversion is no commit that others name: it is looked for, and pinned when it is found.
 DINO: Final = _kind((CONFIG, PIXELS, WEIGHTS), (), {})
 
 

@@ -11,7 +11,7 @@ from rarebooth.errors import SettingsError, is_out_of_memory
 from rarebooth.quiet import quiet
 
 CONVERTED: Final[Mapping[str, str]] = {
-    "openai/clip-vit-base-patch32": "c237dc49a33fc61debc9276459120b7eac67e7ef",
+    "openai/clip-vit-base-patch32": "d15b5f29721ca72dac15f8526b284be910de18be",
     "facebook/dino-vits16": "refs/pr/1",
 }
 """Revisions that the Hub's own bot added safetensors in: "main" of these holds only a pickle.
