@@ -227,7 +227,7 @@ def evaluate(
         photos=photos,
         individual=individual,
         base=opened,
-        judges=judges or open_judges(name, str(opened.device)),
+        judges=judges or open_judges(name, str(opened.device), notice),
         draw=DrawSettings(**record["drawing"]) if "drawing" in record else preset_for(name).draw,
         extent=extent or Extent(),
     )
