@@ -6,6 +6,8 @@ import pytest
 
 from children import ended, started
 from rarebooth.cli.app import run
+from test_little_memory import assert_nearly_equal, limited
+from training_jobs import finish
 
 HELPS = ("--gradient-checkpointing", "--batch 1", "--resolution")
 QUICK = ["--token-steps", "2", "--steps", "2", "--checkpoint-every", "1", "--lr", "1e-3"]
@@ -94,6 +96,27 @@ def test_a_drawing_without_memory_ends_and_the_next_one_runs(
             assert run([*words, "--out", str(place)]) == 0
             assert len(list(place.iterdir())) == 1
             capsys.readouterr()
+
+
+@pytest.mark.trials(
+    "R8", "a batch that does not fit, worked off in pieces (--split-batches)", quick=1, full=6
+)
+def test_batches_are_split_until_they_fit(trials, job, toy, tmp_path, monkeypatch):
+    split = 0
+    for trial in trials:
+        with trial as number:
+            most, seed = (1, 2, 3)[number % 3], number // 3
+            flags = {"batch": 4, "token_batch": 4, "split_batches": "true", "seed": seed}
+            finish(job(f"whole-{number}", **flags))
+            told: list[str] = []
+            with monkeypatch.context() as patch:
+                limited(patch, toy, most)
+                finish(job(f"split-{number}", **flags), notice=told.append)
+            assert all("pieces" in each for each in told)
+            split += len(told)
+            learnt = [tmp_path / f"{kind}-{number}" for kind in ("whole", "split")]
+            assert_nearly_equal(*(folder / "subject.safetensors" for folder in learnt))
+    trials.figure(f"{split} times smaller, with the result of the whole batch but for rounding")
 
 
 def train_within(words: list[str], room: int, said: str) -> None:

@@ -5,8 +5,8 @@ import os
 import shutil
 import sys
 from collections.abc import Callable, Generator
-from contextlib import contextmanager
-from dataclasses import dataclass
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -227,6 +227,36 @@ def scored(text: str, folder: Path) -> None:
     make_report([folder], folder / "report.html")
 
 
+def example(text: str, folder: Path) -> None:
+    """A subject in the package, as ``demo`` takes it: what is none is refused by name."""
+    from rarebooth.cli import demo
+
+    demo.command(text, folder / "run")
+
+
+def base_name(text: str, folder: Path) -> None:
+    """The base that a subject file names, which is looked for when the subject is drawn."""
+    from rarebooth.drawing import generate
+
+    header = Header(replace(ELSEWHERE, name=text), "two-stage", {}, 3, ("dog",), "{}", 32, "400")
+    delta = Delta(("(rare) dog",), {"(rare)": torch.ones(1, 32)}, {})
+    artifact.save(folder / "subject.safetensors", delta, header)
+    generate(folder / "subject.safetensors", ["a photo of {}"], folder / "out")
+
+
+def default_run(text: str, folder: Path) -> None:
+    """The folder of photos, which the run's folder is named after where nobody names one."""
+    from rarebooth.plan import draft
+
+    photos = folder / "a" / "b" / text.replace("/", "_")  # no folder's name can hold a slash
+    with suppress(OSError, ValueError):  # whoever can give it such a name
+        photos.mkdir(parents=True)
+        Image.new("RGB", (64, 64)).save(photos / "1.png")
+    planned = draft(photos, {"noun": "dog", "base": "sd21"}).folder.path
+    assert planned.parent == Path("runs")
+    assert ".." not in planned.parts
+
+
 def manifest(text: str, folder: Path) -> None:
     """A file that a state's manifest names."""
     state = folder / "state" / "token-00000001"
@@ -250,6 +280,9 @@ PLACES: dict[str, Callable[[str, Path], None]] = {
         label,
         recorded,
         scored,
+        example,
+        base_name,
+        default_run,
         manifest,
     )
 }
