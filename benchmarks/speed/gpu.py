@@ -5,7 +5,9 @@
 Needs no network and no trained weights: what a step takes does not depend on what a model knows.
 The other side is the loop of diffusers' train_dreambooth.py with --mixed_precision bf16, in words
 of its own: photos and prompt are encoded anew every step, AdamW is torch's default, the loss is
-read every step. ``--size tiny`` tries the script itself, also on a CPU.
+read every step. All sides take turns. A ``share`` is that of the measured rate of a large product
+of matrices which the operations of our step would make, in the median of a side's seconds.
+``--size tiny`` tries the script itself, also on a CPU, and compiles nothing.
 """
 
 import argparse
@@ -14,8 +16,9 @@ import statistics
 import sys
 import time
 from collections.abc import Callable, Iterator
-from contextlib import closing
-from dataclasses import replace
+from contextlib import ExitStack, closing
+from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -33,17 +36,49 @@ from rarebooth.base import Base, Session
 from rarebooth.bases import open_base
 from rarebooth.machine import machine
 from rarebooth.methods.two_stage import TwoStage
-from rarebooth.run import Run
+from rarebooth.run import GPU_CHECK_EVERY, Run
 from rarebooth.subject import Photo, Subject
 
 sys.path.insert(0, str(Path(__file__).parents[2] / "tests"))
 
-WARM, TIMED = 4, 12
-"""Steps before the clock counts, and those that it counts."""
-
 BATCHES = (1, 4)
-TOKEN_STEPS, STEPS = 100, 400
 PROMPT = "a photo of (rare) dog"
+
+Steps = Iterator[tuple[str, Callable[[], object]]]
+"""The stages of a side in order, each with what takes one of its steps."""
+
+
+@dataclass(frozen=True)
+class Extent:
+    """How much is measured: so many rounds, and steps of a side and stage in each.
+
+    ``warm`` steps of each are not counted. ``token_steps`` and ``steps``: of a whole training.
+    ``short``: steps of each stage of one that is only to show its memory. ``drawing``: steps of
+    DDIM.
+    """
+
+    rounds: int
+    warm: int
+    timed: int
+    token_steps: int
+    steps: int
+    short: int
+    drawing: int
+
+
+EXTENTS = {
+    "sd21": Extent(3, warm=3, timed=5, token_steps=100, steps=400, short=4, drawing=50),
+    "tiny": Extent(1, warm=1, timed=1, token_steps=2, steps=2, short=1, drawing=2),
+}
+
+
+@dataclass
+class Times:
+    """What a side took of one stage."""
+
+    first: float = 0.0
+    seconds: list[float] = field(default_factory=list)
+    peak: int = 0
 
 
 def wait(device: torch.device) -> None:
@@ -64,24 +99,21 @@ def forget(device: torch.device) -> None:
         torch.cuda.reset_peak_memory_stats(device)
 
 
-def paced(step: Callable[[], object], device: torch.device) -> float:
-    """Seconds of a step: the median of several after some."""
-    taken: list[float] = []
-    for number in range(WARM + TIMED):
-        wait(device)
-        began = time.perf_counter()
-        step()
-        wait(device)
-        if number >= WARM:
-            taken.append(time.perf_counter() - began)
-    return statistics.median(taken)
+def timed(act: Callable[[], object], device: torch.device) -> float:
+    """Seconds until what was asked for is done."""
+    wait(device)
+    began = time.perf_counter()
+    act()
+    wait(device)
+    return time.perf_counter() - began
 
 
 def ceiling(device: torch.device) -> float:
     """Operations a second of a large product of bf16 matrices, the most that can be hoped for."""
     side = 8192 if device.type == "cuda" else 512
     one = torch.randn(side, side, device=device, dtype=torch.bfloat16)
-    return 2 * side**3 / paced(lambda: one @ one, device)
+    taken = [timed(lambda: one @ one, device) for _ in range(16)]
+    return 2 * side**3 / statistics.median(taken[4:])
 
 
 def subject(size: int) -> Subject:
@@ -92,18 +124,20 @@ def subject(size: int) -> Subject:
     return Subject("dog", tuple(photos))
 
 
-def ours(base: Base, method: TwoStage) -> Iterator[tuple[str, float, int]]:
-    """Stage, seconds of a step and peak memory of our engine."""
-    short = replace(method, token_steps=WARM + TIMED, steps=WARM + TIMED)
-    device = base.device
+def ours(
+    base: Base, method: TwoStage, steps: int, notice: Callable[[str], None] | None = None
+) -> Steps:
+    """Our engine; compiled where there is somebody to tell that it could not be."""
+    short = replace(method, token_steps=steps, steps=steps)
     with Session(base) as session, closing(short.fit(session, [subject(base.size)], Run(0))) as fit:
+        if notice is not None:
+            session.lend(base.compiled(notice))
         for stage in short.stages:
-            forget(device)
-            yield stage, paced(lambda: next(fit), device), peak(device)
+            yield stage, partial(next, fit)
 
 
-def theirs(base: Base, batch: int) -> Iterator[tuple[str, float, int]]:
-    """The same for diffusers' loop: the U-Net tuned, or one row of the whole table of words."""
+def theirs(base: Base, batch: int) -> Steps:
+    """Diffusers' loop: one row of the whole table of words, then the U-Net."""
     parts, device = base._parts, base.device
     unet, vae, text = parts.unet, parts.vae(), parts.text_encoder()
     noising = DDPMScheduler.from_config(dict(base.scheduler_config))
@@ -136,7 +170,6 @@ def theirs(base: Base, batch: int) -> Iterator[tuple[str, float, int]]:
 
         return act
 
-    forget(device)
     with Session(base) as session:
         words = text.get_input_embeddings().weight
         (name,) = (key for key, value in text.named_parameters() if value is words)
@@ -148,16 +181,91 @@ def theirs(base: Base, batch: int) -> Iterator[tuple[str, float, int]]:
             with torch.no_grad():
                 table[:-1] = kept[:-1]
 
-        yield "token", paced(one_row, device), peak(device)
-    forget(device)
+        yield "token", one_row
     with Session(base) as session:
         trained = list(session.tune("denoiser").values())
-        yield "denoiser", paced(step(trained, 1.0), device), peak(device)
+        yield "denoiser", step(trained, 1.0)
 
 
-def whole(base: Base, batch: int, folder: Path, *, low_memory: bool = False) -> dict[str, float]:
-    """Seconds from weights in memory to the subject's file, by the paper's numbers of steps."""
-    method = TwoStage(token_steps=TOKEN_STEPS, steps=STEPS, batch=batch)
+def operations(base: Base, method: TwoStage) -> dict[str, float]:
+    """Operations of a step of each stage of ours, the second, which prepares nothing."""
+    found: dict[str, float] = {}
+    for stage, step in ours(base, method, 2):
+        step()
+        with FlopCounterMode(display=False) as counter:
+            step()
+        found[stage] = float(counter.get_total_flops())
+    return found
+
+
+def paced(base: Base, batch: int, extent: Extent, rate: float) -> Iterator[dict[str, object]]:
+    """The rows of both stages at a batch: all sides, in turns."""
+    method, device = TwoStage(token_batch=batch, batch=batch), base.device
+    count, told = extent.warm + extent.timed, list[str]()
+    sides: dict[str, Callable[[], Steps]] = {
+        "ours": lambda: ours(base, method, count),
+        "ours, compiled": lambda: ours(base, method, count, told.append),
+        "diffusers": lambda: theirs(base, batch),
+    }
+    taken: dict[tuple[str, str], Times] = {}
+    for number in range(extent.rounds):
+        for side, stages in sides.items():
+            forget(device)
+            for stage, step in stages():
+                seconds = [timed(step, device) for _ in range(count)]
+                times = taken.setdefault((side, stage), Times())
+                times.seconds += seconds[extent.warm :]
+                if number == 0:
+                    times.first, times.peak = seconds[0], peak(device)
+                forget(device)
+    needed = operations(base, method)
+    for (side, stage), times in taken.items():
+        median = statistics.median(times.seconds)
+        yield {
+            "side": side,
+            "stage": stage,
+            "batch": batch,
+            "seconds": median,
+            "least": min(times.seconds),
+            "counted": len(times.seconds),
+            "first_seconds": times.first,
+            "peak_bytes": times.peak,
+            "operations": needed[stage],
+            "share": needed[stage] / (median * rate),
+            **({"notices": told} if side == "ours, compiled" and told else {}),
+        }
+
+
+def waits(base: Base, extent: Extent) -> Iterator[tuple[str, str]]:
+    """In what the host is to wait for nothing, and "none" or what CUDA says of a wait."""
+
+    def asked(act: Callable[[], object], times: int = 1) -> str:
+        torch.cuda.set_sync_debug_mode("error")
+        try:
+            for _ in range(times):
+                act()
+        except RuntimeError as error:
+            return str(error)
+        finally:
+            torch.cuda.set_sync_debug_mode("default")
+        return "none"
+
+    between = GPU_CHECK_EVERY - 2  # after the first, and before the look at the losses
+    for stage, step in ours(base, TwoStage(), GPU_CHECK_EVERY):
+        step()
+        yield f"{between} steps of {stage}", asked(step, between)
+        step()
+    solver = sample.scheduler("ddim", base.scheduler_config)
+    with Session(base) as session, torch.no_grad():
+        session.condition([PROMPT, ""])
+        drawn = partial(sample._latents, session, [PROMPT], [0], solver, extent.drawing, 7.5)
+        yield f"{extent.drawing} steps of ddim", asked(drawn)
+
+
+def whole(
+    base: Base, method: TwoStage, folder: Path, *, low_memory: bool = False
+) -> tuple[float, int]:
+    """Seconds from weights in memory to the subject's file, and the most memory on the way."""
     forget(base.device)
     began = time.perf_counter()
     with Session(base) as session:
@@ -168,27 +276,13 @@ def whole(base: Base, batch: int, folder: Path, *, low_memory: bool = False) -> 
             if step.done == step.total and step.stage == "denoiser":
                 header = Header(base.identity, method.name, {}, 0, ("dog",), PROMPT, base.size, "1")
                 artifact.save(folder / "subject.safetensors", step.snapshot(), header)
-    return {"seconds": time.perf_counter() - began, "peak_bytes": peak(base.device)}
+    return time.perf_counter() - began, peak(base.device)
 
 
-def operations(base: Base) -> float:
-    """Operations of a stage-two step at batch 1."""
-    counter = FlopCounterMode(display=False)
-    with Session(base) as session:
-        session.tune("denoiser")
-        noisy = torch.randn((1, *base.latent_shape), device=base.device)
-        with counter:
-            answer = base.denoise(
-                noisy, torch.tensor([5], device=base.device), session.condition([PROMPT])
-            )
-            answer.square().mean().backward()
-    return float(counter.get_total_flops())
-
-
-def drawn(base: Base) -> Iterator[tuple[str, float]]:
-    """Side and seconds a picture: 50 DDIM steps, ours at once, diffusers' a prompt at a time."""
+def drawn(base: Base, extent: Extent) -> Iterator[tuple[str, list[float]]]:
+    """Side and seconds a picture: DDIM steps, ours at once, diffusers' a prompt at a time."""
     prompts = ["a photo of a dog", "a photo of a dog on the beach"] * 2
-    parts, each = base._parts, 4
+    parts, each, steps = base._parts, 4, extent.drawing
     pipeline = StableDiffusionPipeline(
         vae=parts.vae(),
         text_encoder=parts.text_encoder(),
@@ -205,34 +299,38 @@ def drawn(base: Base) -> Iterator[tuple[str, float]]:
         bf16 = base.precision == "bf16"
         for prompt in prompts:
             with torch.autocast(base.device.type, torch.bfloat16, enabled=bf16):
-                pipeline(prompt, num_images_per_prompt=each, num_inference_steps=50)
+                pipeline(prompt, num_images_per_prompt=each, num_inference_steps=steps)
 
     def ours() -> None:
         with Session(base) as session:
-            sample.draw(session, prompts * each, range(len(prompts) * each))
+            sample.draw(session, prompts * each, range(len(prompts) * each), steps=steps)
 
-    for side, act in (("ours", ours), ("diffusers", theirs)) * 2:
-        wait(base.device)
-        began = time.perf_counter()
-        act()
-        wait(base.device)
-        yield side, (time.perf_counter() - began) / (len(prompts) * each)
+    sides = {"ours": ours, "diffusers": theirs}
+    taken: dict[str, list[float]] = {side: [] for side in sides}
+    for _ in range(extent.rounds + 1):
+        for side, act in sides.items():
+            taken[side].append(timed(act, base.device) / (len(prompts) * each))
+    for side, seconds in taken.items():
+        yield side, seconds[1:]  # the first round pays for preparations
 
 
 def main() -> None:
-    """Measure everything that the time allows, writing as it goes."""
+    """Measure everything, writing as it goes."""
     parser = argparse.ArgumentParser(description=__doc__.split("\n", maxsplit=1)[0])
     parser.add_argument("--out", type=Path, required=True)
-    parser.add_argument("--size", choices=("tiny", "sd21"), default="sd21")
+    parser.add_argument("--size", choices=tuple(EXTENTS), default="sd21")
     parser.add_argument("--pixels", type=int, default=None)
     parser.add_argument("--device", default="auto")
     asked = parser.parse_args()
-    with TemporaryDirectory() as place:
-        folder = Path(place)
+    extent = EXTENTS[asked.size]
+    with ExitStack() as stack:
+        folder = Path(stack.enter_context(TemporaryDirectory()))
         if asked.size == "tiny":
             from tiny import build_folder  # noqa: PLC0415  beside the tests
 
             build_folder(folder / "base")
+            # Torch's compiler takes a minute on a CPU.
+            stack.enter_context(torch.compiler.set_stance("force_eager"))
         else:
             from test_full_size import build_sd21  # noqa: PLC0415
             from tiny import WORDS, build_tokenizer, merges_for  # noqa: PLC0415
@@ -244,26 +342,34 @@ def main() -> None:
         name = torch.cuda.get_device_name(device) if device.type == "cuda" else machine()
         found: dict[str, Any] = {"machine": name, "torch": torch.__version__, "size": asked.size}
         found |= {"pixels": base.size, "precision": base.precision, "rows": []}
+        found["ceiling"] = rate = ceiling(device)
 
         def keep(**row: object) -> None:
             found["rows"].append(row)
             asked.out.write_text(json.dumps(found, indent=1) + "\n", "utf-8")
 
-        found["ceiling"], found["step_operations"] = ceiling(device), operations(base)
         for batch in BATCHES:
-            sides = {
-                "ours": ours(base, TwoStage(token_batch=batch, batch=batch)),
-                "diffusers": theirs(base, batch),
-            }
-            for side, rows in sides.items():
-                for stage, seconds, most in rows:
-                    keep(side=side, stage=stage, batch=batch, seconds=seconds, peak_bytes=most)
-        for side, seconds in drawn(base):
-            keep(side=side, what="a picture", seconds=seconds)
-        for batch in (4, 1):
-            keep(side="ours", what="100 + 400 steps", batch=batch, **whole(base, batch, folder))
-        spare = whole(base, 1, folder, low_memory=True)
-        keep(side="ours", what="100 + 400 steps, low memory", batch=1, **spare)
+            for row in paced(base, batch, extent, rate):
+                keep(**row)
+        if device.type == "cuda":
+            for what, said in waits(base, extent):
+                keep(side="ours", what=f"host waits in {what}", found=said)
+        for side, taken in drawn(base, extent):
+            keep(side=side, what="a picture", seconds=statistics.median(taken), counted=len(taken))
+        method = TwoStage(token_steps=extent.token_steps, steps=extent.steps)
+        what = f"{method.token_steps} + {method.steps} steps, batch {method.token_batch} then 1"
+        runs = [whole(base, method, folder) for _ in range(extent.rounds)]
+        seconds, most = zip(*runs, strict=True)
+        keep(
+            side="ours",
+            what=what,
+            seconds=statistics.median(seconds),
+            counted=len(runs),
+            peak_bytes=max(most),
+        )
+        few = replace(method, token_steps=extent.short, steps=extent.short)
+        _, spare = whole(base, few, folder, low_memory=True)
+        keep(side="ours", what=f"{extent.short} + {extent.short}, low memory", peak_bytes=spare)
 
 
 if __name__ == "__main__":
