@@ -61,7 +61,8 @@ def train_and_keep(words: list[str], said: str) -> None:
 
     def quick(name: str) -> Preset:
         preset = whole(name)
-        return replace(preset, draw=replace(preset.draw, sampler_steps=1))
+        draw, preview = (replace(each, sampler_steps=1) for each in (preset.draw, preset.preview))
+        return replace(preset, draw=draw, preview=preview)
 
     RunFolder.discard_state = keep
     plan.preset_for = evaluation.preset_for = quick

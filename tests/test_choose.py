@@ -17,6 +17,7 @@ from rarebooth.metric import PictureSet
 from rarebooth.plan import draft
 from rarebooth.probe import PAIRS, Probe, stalled
 from rarebooth.probing import ProbeWatch
+from rarebooth.settings import DrawSettings
 from training_jobs import record, same_result, stop_after
 
 
@@ -50,6 +51,7 @@ def test_training_recommends_what_the_judges_like_best(job, tmp_path, monkeypatc
     def draw(session, path, protocol, named, settings, digest):
         assert session.tokens  # the checkpoint is worn
         assert not set(protocol.templates) & {"a photo of {}"}
+        assert settings == DrawSettings(sampler="dpm++", sampler_steps=20)
         drawn.append(named)
         images = np.full((len(protocol.templates), protocol.count, 4, 4, 3), next(levels), np.uint8)
         return PictureSet(protocol.templates, images)

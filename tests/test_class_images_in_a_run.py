@@ -28,7 +28,8 @@ def place(tmp_path, monkeypatch) -> Path:
 
     def quick(name):
         preset = preset_for(name)
-        return replace(preset, draw=replace(preset.draw, sampler_steps=2))
+        draw, preview = (replace(each, sampler_steps=2) for each in (preset.draw, preset.preview))
+        return replace(preset, draw=draw, preview=preview)
 
     monkeypatch.setattr(plan, "preset_for", quick)
     monkeypatch.chdir(tmp_path)

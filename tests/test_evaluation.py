@@ -13,7 +13,7 @@ from judging import JUDGES
 from rarebooth import evaluation, reporting
 from rarebooth.choose import Quality
 from rarebooth.errors import ArtifactError, RareboothError, SettingsError
-from rarebooth.evaluation import evaluate, read_photos, read_set
+from rarebooth.evaluation import CHOOSING, evaluate, read_photos, read_set
 from rarebooth.folder import RunFolder
 from rarebooth.metric import PictureSet
 from rarebooth.protocols import Extent, Protocol
@@ -35,6 +35,7 @@ def run(job, toy, tmp_path, monkeypatch):
     folder = tmp_path / "run"
     content = json.loads((folder / "run.json").read_text())
     content["drawing"]["sampler_steps"] = 1
+    content["preview"]["sampler_steps"] = 2
     (folder / "run.json").write_text(json.dumps(content))
     monkeypatch.setattr(evaluation, "open_base", lambda *_, **__: toy)
     monkeypatch.setattr(evaluation, "open_judges", lambda *_: JUDGES)
@@ -55,6 +56,19 @@ def test_every_checkpoint_of_the_last_stage_is_scored(run):
         assert about["validation"].keys() == {"likeness", "following", "harmonic"}
     assert found["recommended"] == "5"
     assert found["conventions"]["dino"] == "brightness, pixels"
+
+
+def test_pictures_that_choose_are_drawn_as_the_run_drew_its_own(run):
+    found = evaluate(run, extent=SMALL, checkpoints=["5"])
+    for name, sampler, steps in ((CHOOSING, "dpm++", "2"), ("simple", "ddim", "1")):
+        with Image.open(RunFolder(run).drawn("5", name)) as picture:
+            assert picture.info["rarebooth:sampler"] == sampler
+            assert picture.info["rarebooth:steps"] == steps
+    assert found["preview"] == {"sampler": "dpm++", "sampler_steps": 2, "guidance": 7.5}
+    choosing = SMALL.choosing().pictures
+    scored = sum(each.pictures for each in SMALL.subject("dog").values()) * 2
+    beside = sum(each.pictures for each in SMALL.beside("dog").values()) * 2
+    assert found["cost"]["unet_pictures_drawing"] == 2 * (2 * choosing + scored + beside)
 
 
 def test_every_figure_of_a_page_is_a_score_that_an_evaluation_writes(run):

@@ -66,7 +66,7 @@ def test_steps_and_pictures_are_multiplied_by_what_one_takes(job, monkeypatch):
     planned = job(previews="sheet", choose="held-out")
     monkeypatch.setattr(quote_module, "_pace", lambda _: {"token": 2.0, "denoiser": 3.0})
     monkeypatch.setattr(quote_module, "_drawing", lambda _: (0.5, 0.0))
-    each = planned.settings.preset.draw.forwards * 0.5
+    each = planned.settings.preset.preview.forwards * 0.5
     lengths = planned.lengths
     whole = [name for name in planned.checkpoints if name != "stage-one"]
     assert quote(planned).seconds == {

@@ -27,7 +27,14 @@ KIND = find("two-stage")
 
 
 def preset(train=None, methods=None):
-    return Preset("trial", "a record", train or {}, DrawSettings(), {"two-stage": methods or {}})
+    return Preset(
+        "trial",
+        "a record",
+        train or {},
+        DrawSettings(),
+        DrawSettings(),
+        {"two-stage": methods or {}},
+    )
 
 
 def decide(flags=None, environment=None, file=None, given=None) -> Any:
@@ -214,6 +221,7 @@ def test_presets_hold_only_sound_settings_and_say_where_they_are_from(base, name
 
 def test_other_bases_use_the_papers_values():
     assert preset_for("sd21").draw == DrawSettings()
+    assert preset_for("sd21").preview == DrawSettings(sampler="dpm++", sampler_steps=20)
     assert decide(given=preset_for("sd21")).method == KIND()
 
 

@@ -15,7 +15,7 @@ import torch
 from PIL import Image
 
 from faults import Died, faults, operations
-from rarebooth import artifact, store, training
+from rarebooth import artifact, defaults, settings, store, training
 from rarebooth import plan as plan_module
 from rarebooth import record as record_module
 from rarebooth.base import Batch, Session
@@ -59,6 +59,17 @@ def test_what_a_run_leaves(job, tmp_path):
     assert said["resumed_from"] == []
     assert said["recommended"] == "5"
     assert said["drawing"] == {"sampler": "ddim", "sampler_steps": 50, "guidance": 7.5}
+    assert said["preview"] == {"sampler": "dpm++", "sampler_steps": 20, "guidance": 7.5}
+
+
+def test_a_record_says_nothing_of_previews_that_are_drawn_as_all_pictures(job, monkeypatch):
+    preset = settings.preset_for(defaults.EMBEDDED)
+    monkeypatch.setattr(plan_module, "preset_for", lambda _: preset)
+    planned = job()
+    finish(planned)
+    said = record(planned.folder.path)
+    assert said["drawing"] == {"sampler": "dpm++", "sampler_steps": 25, "guidance": 2.5}
+    assert "preview" not in said
 
 
 def test_drawn_pictures_say_how_they_were_made(job, toy, tmp_path):
@@ -71,7 +82,7 @@ def test_drawn_pictures_say_how_they_were_made(job, toy, tmp_path):
                 str(key).removeprefix("rarebooth:"): value for key, value in picture.info.items()
             }
 
-    drawing = {"size": "8", "sampler": "ddim", "steps": "50", "guidance": "7.5"}
+    drawing = {"size": "8", "sampler": "dpm++", "steps": "20", "guidance": "7.5"}
     base = {"base": f"toy {toy.identity.digest[:16]}"}
     assert text(folder.first_picture) == {
         "prompt": "a photo of (rare) dog",

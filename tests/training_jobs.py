@@ -64,7 +64,8 @@ def quick_drawing(monkeypatch) -> None:
 
     def quick(name):
         preset = preset_for(name)
-        return replace(preset, draw=replace(preset.draw, sampler_steps=1))
+        draw, preview = (replace(each, sampler_steps=1) for each in (preset.draw, preset.preview))
+        return replace(preset, draw=draw, preview=preview)
 
     for module in (plan_module, evaluation):
         monkeypatch.setattr(module, "preset_for", quick)

@@ -41,8 +41,8 @@ class Evaluator:
     """Draws and scores the checkpoints of one run, and keeps the pictures.
 
     Pictures that are there already, drawn from the same subject file in the same way, are not drawn
-    again. ``seconds``: what drawing and scoring took, in this call alone. ``drawn``: pictures that
-    it drew.
+    again. ``preview``: how those are drawn that choose a checkpoint. ``seconds``: what drawing and
+    scoring took, in this call alone. ``passes``: of the U-Net for the pictures that it drew.
     """
 
     folder: RunFolder
@@ -53,9 +53,10 @@ class Evaluator:
     base: Base
     judges: Judges
     draw: DrawSettings
+    preview: DrawSettings
     extent: Extent
     seconds: dict[str, float] = field(default_factory=lambda: {"drawing": 0.0, "scoring": 0.0})
-    drawn: int = 0
+    passes: int = 0
 
     def evaluate(
         self, names: Sequence[str], progress: Callable[[str, int, int], None]
@@ -103,10 +104,11 @@ class Evaluator:
             "noun": self.noun,
             "base": asdict(self.base.identity),
             "drawing": asdict(self.draw),
+            **({} if self.preview == self.draw else {"preview": asdict(self.preview)}),
             "extent": asdict(self.extent),
             "conventions": scores.conventions(self.judges),
             "cost": {
-                "unet_pictures_drawing": self.drawn * self.draw.forwards,
+                "unet_pictures_drawing": self.passes,
                 "seconds": {name: round(value, 2) for name, value in self.seconds.items()},
             },
         }
@@ -124,14 +126,13 @@ class Evaluator:
         found: dict[str, PictureSet] = {}
         for name, protocol in protocols.items():
             path = self.folder.drawn(checkpoint, name)
-            found[name] = draw_or_read(
-                session, path, protocol, named, self.draw, digest, self._count
-            )
+            draw = self.preview if name == CHOOSING else self.draw
+            found[name] = draw_or_read(session, path, protocol, named, draw, digest, self._count)
         self.seconds["drawing"] += time.monotonic() - began
         return found
 
-    def _count(self, protocol: Protocol) -> None:
-        self.drawn += protocol.pictures
+    def _count(self, passes: int) -> None:
+        self.passes += passes
 
 
 def wear(session: Session, file: Path) -> tuple[tuple[str, ...], str]:
@@ -152,12 +153,12 @@ def draw_or_read(
     named: str,
     draw: DrawSettings,
     digest: str,
-    drawn: Callable[[Protocol], None] = lambda _: None,
+    drawn: Callable[[int], None] = lambda _: None,
 ) -> PictureSet:
     """The pictures of a protocol: from ``path`` if they are there, else drawn, and kept there.
 
     ``digest``: that of the subject file that the session wears, or of the base alone. ``drawn``: is
-    told of what had to be drawn.
+    told how many pictures passed the U-Net for it, unless it was there.
     """
     base = session.base
     text = {
@@ -172,7 +173,7 @@ def draw_or_read(
     if kept is None:
         kept = draw_set(session, protocol, named, draw)
         save_png(path, Image.fromarray(_grid(kept)), text)
-        drawn(protocol)
+        drawn(protocol.pictures * draw.forwards)
     return kept
 
 
@@ -212,6 +213,7 @@ def evaluate(
         )
     photos, individual = read_photos(folder)
     name = base or header.base.name
+    draw = DrawSettings(**record["drawing"]) if "drawing" in record else preset_for(name).draw
     opened = open_base(
         name,
         device=device,
@@ -228,7 +230,8 @@ def evaluate(
         individual=individual,
         base=opened,
         judges=judges or open_judges(name, str(opened.device), notice),
-        draw=DrawSettings(**record["drawing"]) if "drawing" in record else preset_for(name).draw,
+        draw=draw,
+        preview=DrawSettings(**record["preview"]) if "preview" in record else draw,
         extent=extent or Extent(),
     )
     found = evaluator.evaluate(names, progress)
@@ -344,8 +347,8 @@ def _earlier(folder: RunFolder, now: Mapping[str, Any]) -> dict[str, Any]:
         before = read_scores(folder.scores)
     except (OSError, SettingsError):
         return {}
-    parts = ("base", "drawing", "extent", "conventions")
-    return before if all(before.get(key) == now[key] for key in parts) else {}
+    parts = ("base", "drawing", "preview", "extent", "conventions")
+    return before if all(before.get(key) == now.get(key) for key in parts) else {}
 
 
 def _added(before: Mapping[str, Any], now: Mapping[str, Any]) -> dict[str, Any]:

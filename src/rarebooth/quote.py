@@ -73,11 +73,12 @@ def quote(job: Plan) -> Quote:
     pictures = dict(_pictures(job))
     pace = _pace(job)
     picture, encoding = _drawing(job.base) if pictures or method.prior_images else (0.0, 0.0)
-    each = job.settings.preset.draw.forwards * picture
+    preset = job.settings.preset
+    each = preset.preview.forwards * picture
     seconds: dict[str, float] = {}
     if method.prior_images:
         drawn, told = _class_images(job)
-        seconds[CLASS_IMAGES] = drawn * each + told * encoding
+        seconds[CLASS_IMAGES] = drawn * preset.draw.forwards * picture + told * encoding
     for stage in method.stages:
         if stage == method.stages[-1] and FIRST_PICTURE in pictures:
             seconds[FIRST_PICTURE] = pictures.pop(FIRST_PICTURE) * each

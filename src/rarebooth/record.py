@@ -38,12 +38,15 @@ class RunRecord:
         used = (*VERSIONED, EIGHT_BIT) if job.settings.train.low_memory else VERSIONED
         # Read again: the same plan may have been trained from before, and been interrupted.
         earlier = job.folder.read() or {}
+        preset = job.settings.preset
+        preview = {} if preset.preview == preset.draw else {"preview": asdict(preset.preview)}
         content: dict[str, Any] = {
             "status": "running",
             "settings": job.settings.as_record(),
             "origin": dict(job.settings.origin),
-            "preset": {"name": job.settings.preset.name, "source": job.settings.preset.source},
-            "drawing": asdict(job.settings.preset.draw),
+            "preset": {"name": preset.name, "source": preset.source},
+            "drawing": asdict(preset.draw),
+            **preview,
             "base": {
                 "name": base.identity.name,
                 "family": base.identity.family,

@@ -6,7 +6,7 @@ base's preset, that over the method's own default. Unknown keys are errors.
 
 import tomllib
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from importlib import resources
 from pathlib import Path
 from typing import Any, Literal, TypedDict, get_type_hints
@@ -102,12 +102,17 @@ class DrawSettings:
 
 @dataclass(frozen=True)
 class Preset:
-    """Values for one base, and the record they come from."""
+    """Values for one base, and the record they come from.
+
+    ``draw``: how pictures are drawn that are generated, scored or learnt from. ``preview``: how
+    those are that a training draws to be looked at, or to choose a checkpoint by.
+    """
 
     name: str
     source: str
     train: Mapping[str, Any]
     draw: DrawSettings
+    preview: DrawSettings
     methods: Mapping[str, Mapping[str, Any]]
 
 
@@ -137,8 +142,9 @@ def preset_for(base: str) -> Preset:
     text = resources.files("rarebooth.presets").joinpath(f"{name}.toml").read_text("utf-8")
     content = tomllib.loads(text)
     draw = DrawSettings(**content.get("draw", {}))
+    preview = replace(draw, **content.get("preview", {}))
     return Preset(
-        name, content["source"], content.get("train", {}), draw, content.get("methods", {})
+        name, content["source"], content.get("train", {}), draw, preview, content.get("methods", {})
     )
 
 

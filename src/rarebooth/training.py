@@ -267,7 +267,7 @@ def _choice(
     except (SettingsError, ResourceError) as error:
         notice(f"No checkpoint can be chosen by its pictures: {error}")
         return Choice(last, "last", f"{last} is recommended: it is the last; none was judged.")
-    subject, draw, protocol = job.subjects[0], job.settings.preset.draw, Extent().choosing()
+    subject, draw, protocol = job.subjects[0], job.settings.preset.preview, Extent().choosing()
     qualities: dict[str, Quality] = {}
     with Session(job.base) as session:
         for name in of_last_stage(job.folder.checkpoints()):
@@ -294,7 +294,7 @@ def _first_picture(job: Plan, session: Session, checkpoint: str) -> Path:
     learnt = artifact.load(job.folder.checkpoint(checkpoint))
     prompt, seed = fill(prompts.PLAIN, learnt.delta.phrases[0]), job.settings.train.seed
     picture = _draw(job, session, [prompt], [seed])[0]
-    text = picture_text(prompt, seed, learnt, job.settings.preset.draw)
+    text = picture_text(prompt, seed, learnt, job.settings.preset.preview)
     save_png(job.folder.first_picture, Image.fromarray(picture), text)
     return job.folder.first_picture
 
@@ -325,13 +325,13 @@ def draw_sheet(job: Plan) -> None:
         "noun": ", ".join(subject.noun for subject in job.subjects),
         "checkpoints": ", ".join(names),
         "subject": store.digest(folder.subject)[:16],
-        **drawing_text(job.base.identity, job.base.size, job.settings.preset.draw),
+        **drawing_text(job.base.identity, job.base.size, job.settings.preset.preview),
     }
     save_png(folder.sheet, contact_sheet(rows, captions), text)
 
 
 def _draw(job: Plan, session: Session, filled: list[str], seeds: list[int]) -> np.ndarray:
-    return sample.draw(session, filled, seeds, **job.settings.preset.draw.options)
+    return sample.draw(session, filled, seeds, **job.settings.preset.preview.options)
 
 
 def _header(job: Plan, checkpoint: str) -> Header:

@@ -69,7 +69,11 @@ def command(
     ] = None,
     previews: Annotated[
         str | None,
-        typer.Option(help="sheet: a picture after stage one, a contact sheet at the end; or none."),
+        typer.Option(
+            help="sheet: a picture after stage one, a contact sheet at the end; or none. They and "
+            "the pictures that --choose looks at are drawn in fewer steps than generate's, except "
+            "on the embedded base."
+        ),
     ] = None,
     choose: Annotated[
         str | None,
