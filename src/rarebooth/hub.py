@@ -22,10 +22,12 @@ from huggingface_hub import constants
 from huggingface_hub.errors import (
     DisabledRepoError,
     GatedRepoError,
+    HFValidationError,
     LocalEntryNotFoundError,
     RepositoryNotFoundError,
     RevisionNotFoundError,
 )
+from huggingface_hub.utils import validate_repo_id
 
 from rarebooth import bounded, costs, model_index, pins
 from rarebooth.bounded import UnreadableError
@@ -100,7 +102,6 @@ DIGEST_CACHED_FROM = 64 * 2**20
 _digests: dict[str, list[Any]] = {}
 """What was hashed by this process: path -> [size, time, SHA-256]."""
 
-_HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*")
 
 
 @dataclass(frozen=True)
@@ -183,7 +184,7 @@ def require_named(name: str) -> None:
 
     Whoever made the file chose the name, and must not choose which folder here is opened.
     """
-    known = name in ALIASES or _HUB_ID.fullmatch(name) is not None
+    known = name in ALIASES or _is_hub_id(name)
     if name != EMBEDDED and (not known or _folder(name) is not None):
         raise UnknownBaseError(
             f"The subject file names the base {name!r:.80}, and a file may name only "
@@ -247,11 +248,20 @@ def _folder(name: str) -> Path | None:
         return None
 
 
+def _is_hub_id(name: str) -> bool:
+    """Whether it is owner/name, as the Hub has them."""
+    try:
+        validate_repo_id(name)
+    except HFValidationError:
+        return False
+    return "/" in name
+
+
 def _repositories(name: str) -> Sequence[str]:
     """The Hub repositories that may hold a base, first the one to prefer."""
     if name in ALIASES:
         return ALIASES[name]
-    if _HUB_ID.fullmatch(name):
+    if _is_hub_id(name):
         return _MOVED.get(name, (name,))
     raise UnknownBaseError(
         f"Unknown base {name!r}; known: {', '.join((EMBEDDED, *ALIASES))}, a folder with a model "
