@@ -46,6 +46,8 @@ def test_a_documented_command_is_understood(command, tmp_path, monkeypatch, caps
     # The real command line, up to the work itself.
     for job in ("plan", "draft", "generate", "evaluate", "make_report", "export", "merge"):
         monkeypatch.setattr(f"rarebooth.api.{job}", lambda *_, **__: _stop(understood))
+    for check in ("check_photos", "check_base", "check_runs"):
+        monkeypatch.setattr(f"rarebooth.cli.early.{check}", lambda *_: None)
     monkeypatch.setattr("rarebooth.cli.bench._processes", lambda _: 1)
     monkeypatch.setattr("rarebooth.bench.unused.unused", lambda _: ())
     for job in ("open_benchmark", "rehearse"):
@@ -68,6 +70,18 @@ def test_the_speed_page_says_what_its_records_say():
         for file in (made["RECORD"], made["LIKENESS"])
     ]
     assert made["README"].read_text("utf-8") == made["write"](*read), "run `make docs`"
+
+
+def test_the_speed_page_reads_rounds_that_did_not_measure_everything():
+    made = runpy.run_path(str(ROOT / "benchmarks/speed/table.py"))
+    old = {"first": 1.0, "token": 0.1, "denoiser": 0.2, "seconds": 9.0}
+    grown = [{"25": old}, {"25": {**old, "quoted": 0.9, "left": 1.1}}]
+    rounds = {"steps": grown, "two-stage": [{"ours": {"whole_seconds": 80.0}}]}
+    about = {"machine": "one", "threads": 1, "versions": {}}
+    page = made["write"]({**about, "rounds": rounds}, {})
+    assert "| 25 | 1.0 s | 100 ms | 200 ms | 9.0 s | 0.90 | 1.10 |" in page
+    assert "| 80.0 s |  |  |  | 1 |" in page
+    assert "quoted" not in made["write"]({**about, "rounds": {"steps": grown[:1]}}, {})
 
 
 def test_the_benchmarks_page_says_what_the_records_say():

@@ -1,5 +1,6 @@
 """What holds for the repository as a whole."""
 
+import json
 import os
 import re
 import socket
@@ -9,6 +10,7 @@ from itertools import chain
 from pathlib import Path
 
 import pytest
+from PIL import Image
 
 import rarebooth
 
@@ -26,9 +28,14 @@ FORBIDDEN = {
 }
 
 
-def run_python(*arguments: str) -> subprocess.CompletedProcess[str]:
+def run_python(*arguments: str, cwd: Path | None = None) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
-        [sys.executable, *arguments], capture_output=True, text=True, check=False, timeout=60
+        [sys.executable, *arguments],
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=60,
+        cwd=cwd,
     )
 
 
@@ -72,6 +79,64 @@ def test_help_answers_at_once():
     # Beside a bare interpreter, and the best of five: processors change their pace.
     bare = min(seconds("-c", "pass") for _ in range(5))
     assert min(seconds("-m", "rarebooth", "--help") for _ in range(5)) - bare < 0.5
+
+
+HEAVY = ("torch", "transformers", "diffusers", "peft", "matplotlib")
+
+RUNS_THE_COMMANDS = f"""
+import json, sys
+from rarebooth.cli import run
+
+for words in json.loads(sys.argv[1]):
+    print(json.dumps([run(words), [name for name in {HEAVY} if name in sys.modules]]))
+"""
+
+
+def imported_by(folder: Path, *commands: str) -> tuple[list[tuple[int, list[str]]], str]:
+    """Exit code and heavy modules after each command of one process; and what it said of errors."""
+    words = json.dumps([command.split() for command in commands])
+    run = run_python("-c", RUNS_THE_COMMANDS, words, cwd=folder)
+    lines = [line for line in run.stdout.splitlines() if line.startswith("[")]
+    return [tuple(json.loads(line)) for line in lines], run.stderr
+
+
+@pytest.fixture
+def photos(tmp_path):
+    folder = tmp_path / "photos"
+    folder.mkdir()
+    Image.new("RGB", (64, 64), "red").save(folder / "1.png")
+    return folder
+
+
+def test_what_is_mistyped_is_told_without_torch(photos):
+    commands = (
+        "train nowhere --noun dog --steps 5",
+        "train --instance_data_dir nowhere --noun dog",
+        "train photos --noun dog --base sd12",
+        "train photos --noun dog --method two-stages",
+        "generate nowhere a",
+        "export nowhere --to embedding",
+        "evaluate nowhere",
+        "report nowhere",
+    )
+    said, errors = imported_by(photos.parent, *commands)
+    assert said == [(3, []), (3, []), *[(2, [])] * 6], errors
+    assert errors.count("nowhere") == 6
+    assert "sd12" in errors
+    assert "two-stages" in errors
+
+
+def test_a_methods_help_and_wrong_settings_do_without_what_draws_and_judges(photos):
+    commands = (
+        "train --method two-stage --help",
+        "methods",
+        "train photos --noun dog --stepz 5",
+        "train photos --base embedded",
+        "train photos --noun dog --base embedded --lr fast",
+    )
+    said, errors = imported_by(photos.parent, *commands)
+    assert said == [*[(0, ["torch"])] * 2, *[(2, ["torch"])] * 3], errors
+    assert "Did you mean --steps?" in errors
 
 
 def test_version_is_the_metadata_version():

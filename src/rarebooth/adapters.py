@@ -7,16 +7,17 @@ is trained here is what its users know.
 from collections.abc import Generator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
-from peft import LoraConfig, inject_adapter_in_model
-from peft.tuners.lora import LoraLayer
 from torch import Tensor, nn
 
 from rarebooth.base import Base, Session
 from rarebooth.delta import LowRank
 from rarebooth.errors import SettingsError
+
+if TYPE_CHECKING:
+    from peft import LoraConfig
 
 _NAME = "default"
 
@@ -76,6 +77,9 @@ def adapt(session: Session, part: str, shape: Shape, rng: torch.Generator) -> Ad
     targets = session.base.attention_layers(part, gates=shape.gates)
     if not targets:
         raise SettingsError(f"The {part} of this base has no attention that could be adapted.")
+    # Here, because PEFT imports transformers, which a method's help and its errors can do without.
+    from peft import LoraConfig  # noqa: PLC0415
+
     scale: Any = shape.alpha  # PEFT declares whole numbers and takes any
     config = LoraConfig(
         r=shape.rank,
@@ -101,8 +105,10 @@ def adapt(session: Session, part: str, shape: Shape, rng: torch.Generator) -> Ad
 
 
 @contextmanager
-def _injected(module: nn.Module, config: LoraConfig) -> Generator[None]:
+def _injected(module: nn.Module, config: "LoraConfig") -> Generator[None]:
     """PEFT's layers around those that the configuration selects; afterwards they are as before."""
+    from peft import inject_adapter_in_model  # noqa: PLC0415  as in ``adapt``
+
     before = set(vars(module))
     # PEFT draws first values from the global generator, which nobody here may move.
     with torch.random.fork_rng(devices=[]):
@@ -120,6 +126,8 @@ def _injected(module: nn.Module, config: LoraConfig) -> Generator[None]:
 
 def _wrapped(module: nn.Module) -> dict[str, Any]:
     """PEFT's layers in a module, by name."""
+    from peft.tuners.lora import LoraLayer  # noqa: PLC0415  as in ``adapt``
+
     return {name: layer for name, layer in module.named_modules() if isinstance(layer, LoraLayer)}
 
 

@@ -193,6 +193,12 @@ def require_named(name: str) -> None:
         )
 
 
+def require_known(name: str) -> None:
+    """Raise UnknownBaseError where a base's name is no alias, no folder here and no Hub id."""
+    if name != EMBEDDED and _folder(name) is None:
+        _repositories(name)
+
+
 def pending(name: str) -> str | None:
     """What ``find`` would have to download, in words; None where the base is on this machine.
 
@@ -295,7 +301,7 @@ def pipeline_kind(folder: Path, supported: Collection[str]) -> str:
     return kind
 
 
-def require_known(folder: Path) -> None:
+def require_known_parts(folder: Path) -> None:
     """Raise BaseModelError that names an entry of the index which is no part of such a model."""
     for problem in model_index.strangers(read_json(folder / model_index.FILE)):
         raise BaseModelError(f"{problem} Fetch the model again, or pick another with --base.")

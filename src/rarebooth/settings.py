@@ -9,15 +9,16 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, fields, replace
 from importlib import resources
 from pathlib import Path
-from typing import Any, Literal, TypedDict, get_type_hints
+from typing import TYPE_CHECKING, Any, Literal, TypedDict, get_type_hints
 
 import pydantic
 
 from rarebooth import defaults
 from rarebooth.bounded import read_text
 from rarebooth.errors import SettingsError
-from rarebooth.method import Method
-from rarebooth.optimisers import require_whole_batches
+
+if TYPE_CHECKING:  # a method imports torch, and settings are looked at before it is needed
+    from rarebooth.method import Method
 
 ENVIRONMENT = "RAREBOOTH_"
 ENVIRONMENT_ELSEWHERE = frozenset({"cache", "dreambench", "clip_bpe"})
@@ -121,7 +122,7 @@ class Resolved:
     """Settings with every value decided; ``origin`` says where each came from."""
 
     train: TrainSettings
-    method: Method
+    method: "Method"
     preset: Preset
     origin: Mapping[str, str]
 
@@ -131,7 +132,7 @@ class Resolved:
         return {**run, "method_settings": method_settings(self.method)}
 
 
-def method_settings(method: Method) -> dict[str, Any]:
+def method_settings(method: "Method") -> dict[str, Any]:
     """A method's settings as plain data."""
     return {item.name: getattr(method, item.name) for item in fields(method)}
 
@@ -170,7 +171,7 @@ def from_environment(environment: Mapping[str, str]) -> dict[str, str]:
 
 
 def resolve(
-    kind: type[Method],
+    kind: "type[Method]",
     flags: Mapping[str, Any],
     environment: Mapping[str, Any],
     file: Mapping[str, Any],
@@ -252,13 +253,13 @@ def _longest(lengths: Iterable[int | None]) -> int | None:
     return longest
 
 
-def _shorter(method: Method, every: int) -> bool:
+def _shorter(method: "Method", every: int) -> bool:
     """Whether all stages but the last are known to be shorter than so many steps."""
     lengths = list(method.lengths().values())[:-1]
     return all(length is not None and length < every for length in lengths)
 
 
-def _check_run(train: TrainSettings, method: Method, origin: Mapping[str, str]) -> None:
+def _check_run(train: TrainSettings, method: "Method", origin: Mapping[str, str]) -> None:
     check_seed(train.seed)
     lengths = method.lengths()
     steps = lengths[method.stages[-1]]
@@ -295,6 +296,8 @@ def _check_run(train: TrainSettings, method: Method, origin: Mapping[str, str]) 
             "often to probe with probe_every, or leave patience out."
         )
     if train.low_memory:
+        from rarebooth.optimisers import require_whole_batches  # noqa: PLC0415  imports torch
+
         require_whole_batches(getattr(method, "accumulate", 1), split=train.split_batches)
     if train.resolution is not None and train.resolution < 1:
         raise SettingsError(f"resolution is {train.resolution}; it must be at least 1.")

@@ -136,11 +136,6 @@ def read_folder(folder: Path, noun: str, size: int) -> Subject:
     if size < 1:
         raise SettingsError(f"the photo size is {size}; it must be 1 pixel or more")
     pictures, skipped = _pictures_in(folder)
-    if len(pictures) > MOST_PHOTOS:
-        raise PhotosError(
-            f"{str(folder)!r} holds {len(pictures)} pictures, more than {MOST_PHOTOS}; copy the 4 "
-            "to 6 that show one subject best to a folder of their own and name that"
-        )
     photos: dict[str, Photo] = {}
     refused: list[Refusal] = []
     for path in pictures:
@@ -158,6 +153,13 @@ def read_folder(folder: Path, noun: str, size: int) -> Subject:
     if not photos:
         raise PhotosError(_nothing_usable(folder, refused, skipped))
     return Subject(noun, tuple(photos.values()), tuple(refused), tuple(skipped))
+
+
+def require_pictures(folder: Path) -> None:
+    """Raise the PhotosError that ``read_folder`` would, as far as can be told without decoding."""
+    pictures, skipped = _pictures_in(folder)
+    if not pictures:
+        raise PhotosError(_nothing_usable(folder, [], skipped))
 
 
 def photo_sheet(photos: Sequence[Photo]) -> Image.Image:
@@ -181,7 +183,7 @@ def photo_sheet(photos: Sequence[Photo]) -> Image.Image:
 
 
 def _pictures_in(folder: Path) -> tuple[list[Path], list[str]]:
-    """The files to be read as pictures, and the names of everything else."""
+    """The files to be read as pictures, and the names of everything else; as ``read_folder``."""
     try:
         if not folder.exists():
             raise PhotosError(f"there is no folder {str(folder)!r}; check the path")
@@ -195,6 +197,11 @@ def _pictures_in(folder: Path) -> tuple[list[Path], list[str]]:
             f"the folder {str(folder)!r} cannot be read ({error.strerror}); check its permissions"
         ) from None
     pictures = [path for path in entries if is_picture(path)]
+    if len(pictures) > MOST_PHOTOS:
+        raise PhotosError(
+            f"{str(folder)!r} holds {len(pictures)} pictures, more than {MOST_PHOTOS}; copy the 4 "
+            "to 6 that show one subject best to a folder of their own and name that"
+        )
     chosen = set(pictures)
     return pictures, [_shown(path.name) for path in entries if path not in chosen]
 

@@ -174,7 +174,7 @@ class StableDiffusion(Base):
         place = pick_device(device)
         compute = pick_precision(precision, place)
         hub.pipeline_kind(folder, (PIPELINE,))
-        hub.require_known(folder)
+        hub.require_known_parts(folder)
         hub.require_complete(folder)
         files = {part: hub.weight_files(folder, part) for part in _CLASSES}
         for part, paths in files.items():

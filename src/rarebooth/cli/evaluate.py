@@ -6,6 +6,7 @@ from typing import Annotated, Any, Final, Literal
 
 import typer
 
+from rarebooth.cli import early
 from rarebooth.cli.console import notice, out
 
 SHORT: Final = {"diverse": 1, "simple": 16, "validation": 4, "others": 8}
@@ -47,6 +48,8 @@ def command(
     The pictures are kept in the run's folder, so that an interrupted evaluation continues, and
     rarebooth report shows them. All methods share the same prompts and seeds.
     """
+    early.check_runs([run], "run folder")
+
     from rarebooth.api import evaluate
     from rarebooth.protocols import Extent
 

@@ -6,6 +6,7 @@ from typing import Annotated, Any
 
 import typer
 
+from rarebooth.cli import early
 from rarebooth.cli.console import is_live, notice, out, volume
 from rarebooth.exports import TABLE
 
@@ -38,6 +39,8 @@ def command(
     """Write a learnt subject as other programs read it."""
     home = run_or_file if run_or_file.is_dir() else Path()
     settings: dict[str, Any] = {} if keep is None else {"keep": keep}
+
+    early.check_runs([run_or_file])
 
     from rarebooth.api import export
     from rarebooth.hub import UnknownBaseError

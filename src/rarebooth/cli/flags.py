@@ -173,6 +173,20 @@ def sort(words: Sequence[str], kind: "type[Method]") -> Words:
     return Words(tuple(positional), settings)
 
 
+def certainly_positional(words: Sequence[str]) -> list[str]:
+    """The words that are no flags and no flag's value, whatever flags the method has.
+
+    >>> certainly_positional(["photos", "--steps", "10", "more", "--prior", "perhaps"])
+    ['photos', 'more']
+    """
+    before = ("", *words)
+    return [
+        word
+        for word, one_before in zip(words, before, strict=False)
+        if not word.startswith("-") and (not one_before.startswith("-") or "=" in one_before)
+    ]
+
+
 _BOOLEANS = frozenset({"true", "false", "yes", "no", "on", "off", "1", "0"})
 
 

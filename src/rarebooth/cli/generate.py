@@ -6,6 +6,7 @@ from typing import Annotated, Any
 
 import typer
 
+from rarebooth.cli import early
 from rarebooth.cli.console import is_live, notice, out
 from rarebooth.errors import SettingsError
 
@@ -54,6 +55,8 @@ def command(
         raise SettingsError(f"--count is {count}; it must be at least 1.")
     folder = out_folder or (run_or_file / PICTURES if run_or_file.is_dir() else Path(PICTURES))
     drawing: dict[str, Any] = {"sampler": sampler, "sampler_steps": steps, "guidance": guidance}
+
+    early.check_runs([run_or_file])
 
     from rarebooth.api import generate
     from rarebooth.hub import UnknownBaseError

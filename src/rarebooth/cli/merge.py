@@ -6,6 +6,7 @@ from typing import Annotated
 
 import typer
 
+from rarebooth.cli import early
 from rarebooth.cli.console import is_live, notice, out
 
 
@@ -24,6 +25,8 @@ def command(
     device: Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:N or mps.")] = "auto",
 ) -> None:
     """Merge subjects that custom-diffusion learnt apart, to draw them in one picture."""
+    early.check_runs(subjects)
+
     from rarebooth.api import merge
     from rarebooth.hub import UnknownBaseError
 

@@ -5,6 +5,7 @@ from typing import Annotated
 
 import typer
 
+from rarebooth.cli import early
 from rarebooth.cli.console import out
 
 
@@ -16,6 +17,8 @@ def command(
     ] = None,
 ) -> None:
     """Make one self-contained page of scores, curves and pictures, of one run or several."""
+    early.check_runs(runs, "run folder")
+
     from rarebooth.api import make_report
 
     page = make_report(runs, out_file or runs[0] / "report.html")

@@ -8,7 +8,7 @@ from typing import Annotated, Any
 import typer
 
 from rarebooth import defaults
-from rarebooth.cli import flags
+from rarebooth.cli import early, flags
 from rarebooth.cli.console import notice, out
 from rarebooth.cli.stopper import Stopper
 from rarebooth.errors import SettingsError
@@ -65,7 +65,11 @@ def command(
         typer.Option(help="Steps between checkpoints to keep."),
     ] = None,
     save_state_every: Annotated[
-        int | None, typer.Option(help="Steps between states that a run can continue from.")
+        int | None,
+        typer.Option(
+            help="Steps between states that a run can continue from. Default: 100, or more where "
+            "these take less than a minute."
+        ),
     ] = None,
     previews: Annotated[
         str | None,
@@ -192,6 +196,10 @@ def command(
         environment = settings.from_environment(os.environ)
         file = settings.read_file(config) if config is not None else {}
         name = method or environment.get("method") or file.get("method") or defaults.METHOD
+        named = flags.certainly_positional(words or []) or [instance_data_dir or ""]
+        if any(named):
+            early.check_photos(_photos(named))
+        early.check_base(base or environment.get("base") or file.get("base"))
         kind = methods.find(str(name))
         sorted_words = flags.sort(words or [], kind)
         photos = _photos(sorted_words.positional or (instance_data_dir or "",))
@@ -211,21 +219,21 @@ def command(
             given["class_prompt"] = flags.class_template(class_prompt, given["noun"])
 
         from rarebooth.api import draft, plan
-        from rarebooth.cli import job as screen
 
         decided = {key: value for key, value in given.items() if value is not None}
         decided.update(sorted_words.settings)
         if dry_run:
-            screen.rehearse(
-                draft(
-                    photos,
-                    decided,
-                    out=out_folder,
-                    class_photos=class_photos,
-                    environment=environment,
-                    file=file,
-                )
+            drafted = draft(
+                photos,
+                decided,
+                out=out_folder,
+                class_photos=class_photos,
+                environment=environment,
+                file=file,
             )
+            from rarebooth.cli import job as screen
+
+            screen.rehearse(drafted)
             return
         job = plan(
             photos,
@@ -236,6 +244,9 @@ def command(
             file=file,
             notice=notice,
         )
+        # Here, because it imports what draws and judges, which errors need not wait for.
+        from rarebooth.cli import job as screen
+
         screen.show(job)
         if job.finished:
             out().print("This run is finished already.")
