@@ -116,4 +116,4 @@ def test_enough_for_a_rehearsal_is_not_called_enough_for_a_real_base(
     for check in (doctor._memory(), doctor._disk()):
         assert check.verdict == "ok"
         assert f"; {word} enough for full fine-tuning".replace("  ", " ") in check.found
-    assert "26 GB while it trains" in doctor._disk().found
+    assert "24 GB while it trains" in doctor._disk().found

@@ -297,7 +297,7 @@ def test_quote_and_training_take_its_steps_and_form_results_again(job, toy, monk
 
 
 def test_what_a_plan_needs_is_less(job):
-    plain, low = job("plain"), job("low", low_memory="true")
+    plain, low = (job(save_state_every=1, low_memory=value) for value in ("false", "true"))
     numbers = plain.memory_needed / 16
     assert low.memory_needed == int(numbers * (4 + 2 + 8 / 256))
     states = plain.disk_needed - low.disk_needed

@@ -1,26 +1,31 @@
 """A quote: which parts it has, that it leaves no trace, and what it makes of a measured pace."""
 
 import json
+import os
+import stat
 from dataclasses import replace
 
 import pytest
 import torch
 
+from rarebooth import plan as plan_module
 from rarebooth import quote as quote_module
+from rarebooth import store, training
 from rarebooth.base import Session
 from rarebooth.class_images import CACHE
+from rarebooth.cli import job as screen
 from rarebooth.errors import DivergedError
-from rarebooth.quote import CLASS_IMAGES, FIRST_PICTURE, Quote, quote
+from rarebooth.quote import CLASS_IMAGES, FILES, FIRST_PICTURE, PROBES, Quote, _Drawing, quote
 from rarebooth.training import CHOICE, SHEET, class_cache
 from training_jobs import finish, record
 
 
 def test_a_quote_names_every_part_of_the_run_in_its_order(job):
     quoted = quote(job(previews="sheet", choose="held-out"))
-    assert list(quoted.seconds) == ["token", FIRST_PICTURE, "denoiser", CHOICE, SHEET]
+    assert list(quoted.seconds) == ["token", FIRST_PICTURE, FILES, "denoiser", CHOICE, SHEET]
     assert all(seconds > 0 for seconds in quoted.seconds.values())
     assert quoted.total == pytest.approx(sum(quoted.seconds.values()))
-    assert list(quote(job(previews="none", choose="last")).seconds) == ["token", "denoiser"]
+    assert list(quote(job(previews="none", choose="last")).seconds) == ["token", FILES, "denoiser"]
 
 
 def test_disk_and_memory_are_those_of_the_plan_and_of_this_process(job):
@@ -29,6 +34,52 @@ def test_disk_and_memory_are_those_of_the_plan_and_of_this_process(job):
     assert quoted.disk == planned.disk_needed
     assert quoted.memory is not None
     assert quoted.memory > 100e6  # torch alone takes as much
+
+
+@pytest.mark.parametrize(
+    ("cadence", "states"),
+    [
+        ({"steps": 2, "checkpoint_every": 2, "save_state_every": 2}, 0),
+        ({"steps": 4, "checkpoint_every": 2, "save_state_every": 3}, 1),
+        ({"steps": 3, "checkpoint_every": 3, "save_state_every": 1}, 2),
+        ({"steps": 4, "checkpoint_every": 1, "save_state_every": 1}, 2),
+    ],
+)
+def test_the_disk_of_a_plan_is_the_most_that_the_run_holds(
+    cadence, states, job, tiny_base, monkeypatch
+):
+    monkeypatch.setattr(plan_module, "open_base", lambda *_, **__: tiny_base())
+    planned = job(**cadence)
+    held: list[int] = []
+    flush = store._flush_folder
+
+    def seen(folder):
+        flush(folder)
+        files = planned.folder.path.rglob("*.safetensors")
+        held.append(sum(file.stat().st_size for file in files))
+
+    monkeypatch.setattr(store, "_flush_folder", seen)
+    finish(planned)
+    assert min(2, planned.states) == states
+    assert planned.disk_needed == pytest.approx(max(held), rel=0.1)
+
+
+def test_no_step_is_tried_where_none_is_left(job, monkeypatch):
+    steps = training.train(job(choose="last", previews="sheet"))
+    for step in steps:
+        if step.stage == SHEET:
+            break
+    steps.close()
+    left = job(choose="last", previews="sheet")
+    assert left.all_taken
+    assert not left.finished
+    assert screen._quoted(left) is None
+
+
+def test_a_stage_that_takes_no_step_is_not_tried(job):
+    planned = job(token_steps=0)
+    assert planned.settings.method.shortened(3, last=6).lengths() == {"token": 0, "denoiser": 5}
+    assert quote(planned).seconds["token"] == 0
 
 
 def test_quoting_writes_nothing_and_changes_nothing_of_what_is_learnt(job, tmp_path):
@@ -52,30 +103,75 @@ def test_quoting_writes_nothing_and_changes_nothing_of_what_is_learnt(job, tmp_p
 
 def test_class_images_that_are_kept_already_cost_less(job, tmp_path, monkeypatch):
     monkeypatch.setenv(CACHE, str(tmp_path / "cache"))
-    monkeypatch.setattr(quote_module, "_drawing", lambda _: (10.0, 1.0))
+    monkeypatch.setattr(quote_module, "_drawing", lambda _: _Drawing(10.0, 1.0, 3.0))
     planned = job(prior="true", class_images=4, previews="none", choose="last")
     forwards = planned.settings.preset.draw.forwards
-    assert quote(planned).seconds[CLASS_IMAGES] == 4 * forwards * 10 + 4
+    assert quote(planned).seconds[CLASS_IMAGES] == 4 * (forwards * 10 + 3) + 4
     with Session(planned.base) as session:
         (prompt,) = planned.settings.method.class_prompts(["dog"])
         class_cache(planned)(session, prompt, 3)
-    assert quote(planned).seconds[CLASS_IMAGES] == 1 * forwards * 10 + 4
+    assert quote(planned).seconds[CLASS_IMAGES] == 1 * (forwards * 10 + 3) + 4
 
 
 def test_steps_and_pictures_are_multiplied_by_what_one_takes(job, monkeypatch):
-    planned = job(previews="sheet", choose="held-out")
+    planned = job(previews="sheet", choose="held-out", probe_every=2)
     monkeypatch.setattr(quote_module, "_pace", lambda _: {"token": 2.0, "denoiser": 3.0})
-    monkeypatch.setattr(quote_module, "_drawing", lambda _: (0.5, 0.0))
-    each = planned.settings.preset.preview.forwards * 0.5
+    monkeypatch.setattr(quote_module, "_drawing", lambda _: _Drawing(0.5, 0.0, 2.0))
+    monkeypatch.setattr(quote_module, "_seconds_a_byte", lambda *_: 0.25)
+    each = planned.settings.preset.preview.forwards * 0.5 + 2
     lengths = planned.lengths
     whole = [name for name in planned.checkpoints if name != "stage-one"]
     assert quote(planned).seconds == {
         "token": 2.0 * lengths["token"],
         FIRST_PICTURE: each,
+        PROBES: 2 * 16 * 0.5,
+        FILES: planned.trained * (2 * (len(whole) + 1) + 12) * 0.25,
         "denoiser": 3.0 * lengths["denoiser"],
         CHOICE: len(whole) * 16 * each,
         SHEET: (len(whole) + 2) * 6 * each,
     }
+
+
+class Clock:
+    """Time that passes only where a test says so."""
+
+    def __init__(self) -> None:
+        self.now = 0.0
+
+    def __call__(self) -> float:
+        return self.now
+
+    def slow(self, work, seconds):
+        def slowed(*given, **more):
+            self.now += seconds(*given)
+            return work(*given, **more)
+
+        return slowed
+
+
+def bytes_behind(handle):
+    status = os.fstat(handle)
+    return status.st_size if stat.S_ISREG(status.st_mode) else 0
+
+
+@pytest.mark.usefixtures("quick_drawing")
+def test_a_run_takes_what_was_quoted(job, tiny_base, monkeypatch):
+    base, clock = tiny_base(), Clock()
+    monkeypatch.setattr(plan_module, "open_base", lambda *_, **__: base)
+    planned = job(steps=12, checkpoint_every=6, save_state_every=2, previews="sheet", probe_every=3)
+    monkeypatch.setattr(quote_module.time, "perf_counter", clock)
+    # A picture's pass takes a second, and every part of the run at least a tenth of the whole.
+    monkeypatch.setattr(base, "denoise", clock.slow(base.denoise, lambda noisy, *_: len(noisy)))
+    monkeypatch.setattr(base, "decode", clock.slow(base.decode, lambda latents: 3 * len(latents)))
+    bytes_a_second = planned.trained * 12 / 10
+    monkeypatch.setattr(
+        os, "fsync", clock.slow(os.fsync, lambda file: bytes_behind(file) / bytes_a_second)
+    )
+    quoted = quote(planned)
+    began = clock.now
+    finish(planned)
+    assert quoted.total == pytest.approx(clock.now - began, rel=0.1)
+    assert min(quoted.seconds[part] for part in (PROBES, FILES, SHEET)) > 0.1 * quoted.total
 
 
 def test_what_is_left_follows_the_pace_that_was_found():

@@ -28,6 +28,32 @@ from toy_base import ToyBase, toy_subject
 from training_jobs import PLACES, SMALL, files, finish, record, same_result, stop_after
 
 
+def test_states_are_a_minute_apart_where_no_steps_between_them_were_asked_for(job, monkeypatch):
+    now, saved = 0.0, []
+    monkeypatch.setattr(training.time, "monotonic", lambda: now)
+    save = store.save_state
+
+    def noted(folder, state):
+        saved.append((state.stage, state.done))
+        save(folder, state)
+
+    monkeypatch.setattr(store, "save_state", noted)
+
+    def saved_by(planned):
+        nonlocal now
+        saved.clear()
+        for _ in training.train(planned):
+            now += 25
+        return saved.copy()
+
+    asked = job("asked", save_state_every=1)
+    assert saved_by(asked) == [place for place in PLACES if place != ("denoiser", 5)]
+    unasked = job("unasked", save_state_every=1)
+    origin = {key: value for key, value in unasked.settings.origin.items() if "state" not in key}
+    unasked = replace(unasked, settings=replace(unasked.settings, origin=origin))
+    assert saved_by(unasked) == [("token", 4), ("denoiser", 3)]
+
+
 def test_what_a_run_leaves(job, tmp_path):
     assert finish(job(previews="sheet")) == [*PLACES, ("contact sheet", 0)]
     folder = tmp_path / "run"

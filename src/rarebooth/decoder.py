@@ -42,6 +42,11 @@ def decode(data: bytes, size: int) -> tuple[Pixels, tuple[int, int]]:
     return _shared.decode(data, size)
 
 
+def close() -> None:
+    """End the child and give its memory back; the next picture starts another."""
+    _shared.close()
+
+
 @dataclass
 class Decoder:
     """A child that decodes, started when it is first needed.

@@ -88,12 +88,14 @@ class Method(ABC):
         last = self.stages[-1]
         return named if named[last] is not None else {**named, last: getattr(self, "steps", None)}
 
-    def shortened(self, most: int) -> Self:
-        """The same method with at most so many updates a stage."""
+    def shortened(self, most: int, last: int | None = None) -> Self:
+        """The same method with at most so many updates a stage, the ``last`` in the last one."""
         fewer: dict[str, Any] = {}
         for stage, length in self.lengths().items():
             own = f"{stage}_steps"
-            fewer[own if hasattr(self, own) else "steps"] = min(most, length or most)
+            here = most if last is None or stage != self.stages[-1] else last
+            steps = here if length is None else min(here, length)
+            fewer[own if hasattr(self, own) else "steps"] = steps
         return replace(self, **fewer)
 
     @property

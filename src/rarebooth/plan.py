@@ -43,6 +43,12 @@ MOMENTS_BYTES = 2 * 4
 EIGHT_BIT_BYTES = 2 * (1 + 4 / 256)
 """The same with low_memory: a byte each, and an fp32 scale for every 256 of them."""
 
+MOST_STATES = 2
+"""States on disk at once: the one before stays until the next is written."""
+
+STATE_SECONDS = 60.0
+"""Seconds of training that may be lost, where nobody says otherwise, before a state is worth it."""
+
 FREE_TO_CHANGE = frozenset(
     {"choose", "device", "gradient_checkpointing", "previews", "save_state_every"}
 )
@@ -204,25 +210,24 @@ class Plan(Draft):
     def disk_needed(self) -> int:
         """Bytes that the run takes at its largest, pictures not counted.
 
-        The recommended checkpoint is a copy, and there are two states.
+        The base's weights are trained in the last stage, so that only its states count. They are
+        gone by the time that the recommended checkpoint is copied.
         """
         whole = len(of_last_stage(self.checkpoints))
-        state = WEIGHT_BYTES + self._moments
-        return int(self._trained * (CHECKPOINT_BYTES * (whole + 1) + 2 * state))
+        states = self.state_bytes * min(MOST_STATES, self.states)
+        return int(self.trained * (CHECKPOINT_BYTES * whole + max(states, CHECKPOINT_BYTES)))
 
     @property
     def memory_needed(self) -> int:
         """Bytes of memory for what is trained alone; the pictures in work come on top."""
         gradients = 0 if self.settings.train.low_memory else WEIGHT_BYTES
-        return int(self._trained * (WEIGHT_BYTES + gradients + self._moments))
+        return int(self.trained * (WEIGHT_BYTES + gradients + self._moments))
 
     @property
     def disk_free(self) -> int:
         """Bytes that are free where the run will lie, and those that it holds there already."""
-        path = self.folder.path.absolute()
-        place = next(each for each in (path, *path.parents) if each.is_dir())
         held = sum(file.stat().st_size for file in self.folder.path.rglob("*") if file.is_file())
-        return shutil.disk_usage(place).free + held
+        return shutil.disk_usage(self.place).free + held
 
     def require_room(self) -> None:
         """Raise ResourceError where the disk cannot hold the run at its largest."""
@@ -235,8 +240,42 @@ class Plan(Draft):
             )
 
     @property
-    def _trained(self) -> int:
+    def place(self) -> Path:
+        """The folder of the run, or the nearest above it that is there."""
+        path = self.folder.path.absolute()
+        return next(each for each in (path, *path.parents) if each.is_dir())
+
+    @property
+    def trained(self) -> int:
+        """How many numbers of the base's weights are trained."""
         return self.settings.method.trained(self.base)
+
+    @property
+    def state_bytes(self) -> float:
+        """Bytes a state takes for each number that is trained."""
+        return WEIGHT_BYTES + self._moments
+
+    @property
+    def states(self) -> int:
+        """States that the last stage writes, none of them at its end; where it can be known."""
+        steps = self.lengths[self.settings.method.stages[-1]]
+        if steps is None:
+            return MOST_STATES
+        return (steps - 1) // self.settings.train.save_state_every
+
+    @property
+    def state_seconds(self) -> float:
+        """Seconds between two states at least, but for those at a stage's end or a stop.
+
+        0 where the steps between them were asked for: those are kept exactly.
+        """
+        return 0.0 if "save_state_every" in self.settings.origin else STATE_SECONDS
+
+    @property
+    def all_taken(self) -> bool:
+        """Whether no step is left: only the choice of a checkpoint, or the contact sheet."""
+        name = (self.earlier or {}).get("recommended")
+        return name is not None and self.folder.checkpoint(name).is_file()
 
     @property
     def _moments(self) -> float:

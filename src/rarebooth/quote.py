@@ -1,12 +1,15 @@
 """What a training will take on this machine, measured in a few of its steps before it begins."""
 
+import hashlib
+import os
 import statistics
 import sys
+import tempfile
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import closing
 from dataclasses import dataclass, replace
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 import numpy as np
 import torch
@@ -15,7 +18,8 @@ from torch import Tensor
 from rarebooth.base import Base, Session
 from rarebooth.folder import of_last_stage
 from rarebooth.photos import Pixels
-from rarebooth.plan import Plan
+from rarebooth.plan import CHECKPOINT_BYTES, Plan
+from rarebooth.probe import PAIRS
 from rarebooth.prompts import SHEET_SCENES
 from rarebooth.protocols import Extent
 from rarebooth.run import Run
@@ -24,9 +28,17 @@ from rarebooth.training import CHOICE, SHEET, class_cache
 
 CLASS_IMAGES: Final = "class images"
 FIRST_PICTURE: Final = "first picture"
+PROBES: Final = "probes"
+FILES: Final = "checkpoints and states"
 
 PROBED: Final = 3
 """Steps that are taken of each stage; the first pays for preparations and is not counted."""
+
+PROBED_LAST: Final = 6
+"""Steps of the last stage, which is most of a run, where they take no longer than ``PATIENCE``."""
+
+SAMPLE: Final = 16 * 2**20
+"""Bytes that are written to learn how fast the disk is."""
 
 PATIENCE: Final = 1.0
 """Seconds for one picture's pass above which no whole batch is timed."""
@@ -36,9 +48,11 @@ PATIENCE: Final = 1.0
 class Quote:
     """``seconds``: what each part of the training takes, in order. ``memory``, ``disk``: bytes.
 
-    The parts are CLASS_IMAGES, the stages, FIRST_PICTURE, CHOICE and SHEET, those that there are.
-    ``memory``: the most that was used while probing, of the GPU if there is one, else of this
-    process; None where the system does not say.
+    The parts are CLASS_IMAGES, the stages, FIRST_PICTURE, PROBES, FILES, CHOICE and SHEET, those
+    that there are. PROBES and FILES come between the steps of the last stage, and are named before
+    it. What judges take is left out: it is little beside the drawing of what they judge.
+    ``memory``: the most that was used while probing, of the GPU if there is one, else by this
+    process since it began; None where the system does not say.
     """
 
     seconds: Mapping[str, float]
@@ -71,17 +85,27 @@ def quote(job: Plan) -> Quote:
     """
     method, lengths = job.settings.method, job.lengths
     pictures = dict(_pictures(job))
+    if job.base.device.type == "cuda":
+        torch.cuda.reset_peak_memory_stats(job.base.device)
     pace = _pace(job)
-    picture, encoding = _drawing(job.base) if pictures or method.prior_images else (0.0, 0.0)
+    probes = _probes(job)
+    drawing = _drawing(job.base) if pictures or probes or method.prior_images else NO_DRAWING
     preset = job.settings.preset
-    each = preset.preview.forwards * picture
+    each = preset.preview.forwards * drawing.a_pass + drawing.decoding
     seconds: dict[str, float] = {}
     if method.prior_images:
         drawn, told = _class_images(job)
-        seconds[CLASS_IMAGES] = drawn * preset.draw.forwards * picture + told * encoding
+        a_class_image = preset.draw.forwards * drawing.a_pass + drawing.decoding
+        seconds[CLASS_IMAGES] = drawn * a_class_image + told * drawing.encoding
+    *_, last = method.stages
     for stage in method.stages:
-        if stage == method.stages[-1] and FIRST_PICTURE in pictures:
-            seconds[FIRST_PICTURE] = pictures.pop(FIRST_PICTURE) * each
+        if stage == last:
+            if FIRST_PICTURE in pictures:
+                seconds[FIRST_PICTURE] = pictures.pop(FIRST_PICTURE) * each
+            if probes:
+                seconds[PROBES] = probes * PAIRS * drawing.a_pass
+            if written := _written(job, pace[last]):
+                seconds[FILES] = written * _seconds_a_byte(job, written)
         seconds[stage] = pace[stage] * (lengths[stage] or 0)
     seconds |= {name: count * each for name, count in pictures.items()}
     return Quote(seconds, _most_memory(job.base.device), job.disk_needed)
@@ -89,7 +113,7 @@ def quote(job: Plan) -> Quote:
 
 def _pace(job: Plan) -> dict[str, float]:
     """Seconds a step of each stage."""
-    method: Any = job.settings.method.shortened(PROBED)
+    method: Any = job.settings.method.shortened(PROBED, last=PROBED_LAST)
     if method.prior_images:
         method = replace(method, class_images=1)
     times: dict[str, list[float]] = {stage: [] for stage in method.stages}
@@ -108,6 +132,9 @@ def _pace(job: Plan) -> dict[str, float]:
             now = time.perf_counter()
             times[step.stage].append(now - began)
             began = now
+            taken = times[method.stages[-1]]
+            if len(taken) >= PROBED and sum(taken) > PATIENCE:
+                break
     return {
         stage: statistics.median(taken[1:] or taken) if taken else 0.0
         for stage, taken in times.items()
@@ -130,9 +157,19 @@ def seconds_a_pass(base: Base, condition: Tensor, rows: int) -> float:
     return (time.perf_counter() - began) / rows
 
 
+class _Drawing(NamedTuple):
+    """Seconds of a picture's pass through the denoiser in a full batch, its encoding, decoding."""
+
+    a_pass: float
+    encoding: float
+    decoding: float
+
+
+NO_DRAWING: Final = _Drawing(0.0, 0.0, 0.0)
+
+
 @torch.no_grad()
-def _drawing(base: Base) -> tuple[float, float]:
-    """Seconds of one picture's pass through the denoiser in a full batch, and of its encoding."""
+def _drawing(base: Base) -> _Drawing:
     with Session(base) as session:
         condition = session.condition([""])
         seconds_a_pass(base, condition, 1)  # pays for preparations
@@ -141,7 +178,41 @@ def _drawing(base: Base) -> tuple[float, float]:
             a_pass = seconds_a_pass(base, condition, 2 * batch_for(base))
         began = time.perf_counter()
         base.posterior(_blank(session, "", 1))
-    return a_pass, time.perf_counter() - began
+        encoded = time.perf_counter()
+        base.decode(torch.zeros((1, *base.latent_shape), device=base.device))
+        decoded = time.perf_counter()
+    return _Drawing(a_pass, encoded - began, decoded - encoded)
+
+
+def _probes(job: Plan) -> int:
+    """How often the run will look at the loss on fixed noise."""
+    every = job.settings.train.probe_every
+    return (job.lengths[job.settings.method.stages[-1]] or 0) // every if every else 0
+
+
+def _written(job: Plan, pace: float) -> int:
+    """Bytes of what is trained that the run will write, its last stage taking ``pace`` a step."""
+    checkpoints = CHECKPOINT_BYTES * (len(of_last_stage(job.checkpoints)) + 1)
+    states = job.states
+    if job.state_seconds:
+        steps = job.lengths[job.settings.method.stages[-1]] or 0
+        states = min(states, int(steps * pace / job.state_seconds))
+    return int(job.trained * (checkpoints + job.state_bytes * states))
+
+
+def _seconds_a_byte(job: Plan, written: int) -> float:
+    """Seconds that a byte takes to be hashed and to be safe on the disk; 0 where it cannot be."""
+    sample = os.urandom(min(SAMPLE, written))
+    began = time.perf_counter()
+    try:
+        with tempfile.TemporaryFile(dir=job.place) as file:  # nameless: a crash leaves no trace
+            file.write(sample)
+            file.flush()
+            os.fsync(file.fileno())
+    except OSError:
+        return 0.0  # training will say what is wrong with the folder
+    hashlib.sha256(sample).digest()
+    return (time.perf_counter() - began) / len(sample)
 
 
 def _class_images(job: Plan) -> tuple[int, int]:

@@ -3,6 +3,7 @@
 import math
 import os
 import shutil
+import time
 from collections.abc import Callable, Generator, Sequence
 from contextlib import closing
 from dataclasses import dataclass, replace
@@ -191,6 +192,7 @@ def _take_steps(
     ):
         job.prepare(session, notice)
         watch = ProbeWatch.of(job) if settings.probe_every else None
+        saved = time.monotonic()
         for step in steps:
             record.book(step.stage)
             probed = watch.look(session, step) if watch else None
@@ -215,9 +217,10 @@ def _take_steps(
                 # The last checkpoint is all that is still needed: no state is written for it.
                 log.flush()
                 record.recommend(name)
-            elif asked or at_end or step.done % settings.save_state_every == 0:
+            elif asked or at_end or _state_is_due(job, step.done, saved):
                 log.flush()
                 store.save_state(folder.state, step.state())
+                saved = time.monotonic()
                 record.book("states")
             yield Progress(step.stage, step.done, step.total, step.loss, written)
             if asked:
@@ -244,6 +247,12 @@ def _damage(damaged: Sequence[str], state: State | None) -> str:
         f"The saved state{'s' if several else ''} {' and '.join(damaged)} "
         f"{'are' if several else 'is'} damaged and not used: the run {goes_on}."
     )
+
+
+def _state_is_due(job: Plan, done: int, saved: float) -> bool:
+    """Whether to save a state in the middle of a stage, the one before being of that moment."""
+    old = time.monotonic() - saved >= job.state_seconds
+    return old and done % job.settings.train.save_state_every == 0
 
 
 def _keep_photos(job: Plan) -> None:

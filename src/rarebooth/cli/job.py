@@ -12,7 +12,7 @@ from typing import NamedTuple
 from rich.progress import BarColumn, MofNCompleteColumn, TaskID, TextColumn
 from rich.progress import Progress as Bars
 
-from rarebooth import hub
+from rarebooth import decoder, hub
 from rarebooth.api import Draft, Plan, Progress, Quote, quote, train
 from rarebooth.cli.console import duration, is_live, notice, out, volume
 from rarebooth.cli.pace import Pace
@@ -138,6 +138,7 @@ def _show_needs(job: Plan) -> None:
 
 def follow(job: Plan, stopper: Stopper) -> RunFolder:
     """Train a plan, showing how far it is; Interrupted after Ctrl-C or SIGTERM."""
+    decoder.close()  # the photos are read
     began = time.monotonic()
     stages = job.settings.method.stages
     pace, quoted = Pace(), _quoted(job)
@@ -155,7 +156,12 @@ def follow(job: Plan, stopper: Stopper) -> RunFolder:
 
 
 def _quoted(job: Plan) -> Quote | None:
-    """What training will take, said on the screen; None where a first step already diverges."""
+    """What training will take, said on the screen.
+
+    None where no step is left to take, or where a first one already diverges.
+    """
+    if job.all_taken:
+        return None
     try:
         quoted = quote(job)
     except DivergedError:
