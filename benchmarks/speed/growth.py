@@ -10,9 +10,10 @@ from PIL import Image, ImageEnhance
 from process import apart
 from sides import BASE, PHOTOS
 
-from rarebooth.api import plan, train
+from rarebooth.api import plan, quote, train
 from rarebooth.base import Base
 from rarebooth.bases import open_base
+from rarebooth.cli.pace import Pace
 
 SHORT: Final = {
     "noun": "backpack",
@@ -35,12 +36,38 @@ def grow(name: str) -> dict[str, Any]:
 
 
 def _learn(photos: Path, out: Path, base: Base | None = None, **flags: object) -> dict[str, float]:
-    """Seconds until the first step, of a step of each stage, and in all."""
+    """Seconds until the first step, of a step of each stage, and in all.
+
+    And what was said of it: ``quoted`` is the quote's seconds to those that training took, ``left``
+    the seconds that were said to be left after a tenth of the steps to those that were. What the
+    quote itself took is in neither.
+    """
     began = time.perf_counter()
-    moments: list[tuple[str, float]] = []
-    for progress in train(plan(photos, {**SHORT, **flags}, out=out, opened=base)):
-        moments.append((progress.stage, time.perf_counter() - began))
-    measured = {"first": moments[0][1], "seconds": time.perf_counter() - began}
+    job = plan(photos, {**SHORT, **flags}, out=out, opened=base)
+    planned = time.perf_counter()
+    quoted = quote(job)
+    trained = time.perf_counter()
+    began += trained - planned
+    pace, moments = Pace(), list[tuple[str, float]]()
+    tenth = sum(steps or 0 for steps in job.lengths.values()) / 10
+    said: tuple[float, float] | None = None
+    for progress in train(job):
+        now = time.perf_counter()
+        moments.append((progress.stage, now - began))
+        pace.step(progress.stage, progress.done, progress.total, lambda: 0.0)
+        seconds = pace.seconds_left
+        if said is None and len(moments) >= tenth and seconds:
+            share = (progress.total - progress.done) / progress.total
+            said = now, quoted.left(progress.stage, seconds, share)
+    ended = time.perf_counter()
+    measured = {
+        "first": moments[0][1],
+        "seconds": ended - began,
+        "quoted": quoted.total / (ended - trained),
+    }
+    if said is not None:
+        moment, left = said
+        measured["left"] = left / (ended - moment)
     for stage in ("token", "denoiser"):
         measured[stage] = apart([moment for name, moment in moments if name == stage])
     return measured

@@ -26,7 +26,7 @@ import transformers
 from growth import GROWTHS, grow
 from process import apart, timed
 from sampling import sampled
-from sides import MATCHES, PHOTOS, Match, ours, theirs
+from sides import ALONE, MATCHES, PHOTOS, Match, alone, ours, theirs
 from table import RECORD, renew
 
 from rarebooth.machine import machine
@@ -53,6 +53,13 @@ def train_round(match: Match, scripts: Path, peer_path: str, turn: int) -> dict[
     return measured
 
 
+def alone_round(name: str) -> dict[str, Any]:
+    """Our side once, where there is no other."""
+    with TemporaryDirectory() as folder:
+        marks = timed(alone(name, Path(folder)), Path(folder))
+    return {"ours": {key: marks[key] for key in ("whole_seconds", "cpu_seconds", "peak_bytes")}}
+
+
 def _figures(marks: Mapping[str, Any], match: Match) -> dict[str, Any]:
     """What is compared; of a step, the median time between two of them."""
     steps: list[float] = marks["steps"][-match.steps :]  # a quote takes steps too, before
@@ -71,13 +78,14 @@ def main() -> None:
     parser.add_argument("--scripts", type=Path, required=True)
     parser.add_argument("--peer-path", default="")
     parser.add_argument("--rounds", type=int, default=5)
-    parser.add_argument("--only", nargs="*", default=[*MATCHES, SAMPLING, *GROWTHS])
+    parser.add_argument("--only", nargs="*", default=[*MATCHES, *ALONE, SAMPLING, *GROWTHS])
     asked = parser.parse_args()
 
     works: dict[str, Callable[[int], dict[str, Any]]] = {
         name: lambda turn, match=match: train_round(match, asked.scripts, asked.peer_path, turn)
         for name, match in MATCHES.items()
     }
+    works |= {name: lambda _, name=name: alone_round(name) for name in ALONE}
     works[SAMPLING] = sampled
     works |= {name: lambda _, name=name: grow(name) for name in GROWTHS}
     for turn in range(asked.rounds):

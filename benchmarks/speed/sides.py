@@ -53,6 +53,11 @@ def _dreambooth(name: str, steps: int, batch: int, *, whole: bool, class_images:
     )
 
 
+ALONE: Final[Mapping[str, Mapping[str, object]]] = {
+    "two-stage": {"method": "two-stage", "token-steps": 100, "steps": 400}
+}
+"""Trainings that only our side does, flags by name: with previews and all else by default."""
+
 MATCHES: Final = {
     match.name: match
     for match in (
@@ -92,6 +97,13 @@ def ours(match: Match, out: Path) -> list[str]:
         **match.ours,
     }
     return ["-m", "rarebooth", "train", str(PHOTOS.resolve()), *words(given)]
+
+
+def alone(name: str, out: Path) -> list[str]:
+    """The program and arguments of a training that has no other side."""
+    given = {"noun": "backpack", "base": BASE, "device": "cpu", "precision": "fp32"}
+    flags = words({**given, "out": out / "run", **ALONE[name]})
+    return ["-m", "rarebooth", "train", str(PHOTOS.resolve()), *flags]
 
 
 def theirs(match: Match, out: Path, scripts: Path, photos: Path) -> list[str]:

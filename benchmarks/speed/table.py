@@ -28,10 +28,14 @@ BARS: Final[Mapping[tuple[str, str], float]] = {
 
 LIKENESS_BAR: Final = 0.10
 
+TWO_STAGE: Final = "two-stage"
+"""Measured on our side alone: the other has no such training."""
+
 ROWS: Final = (
     ("dreambooth", "whole_seconds", "DreamBooth, no prior, 400 steps, batch 1: whole process"),
     ("dreambooth", "cpu_seconds", "the same: CPU time"),
     ("dreambooth", "first_step_seconds", "the same: until the first step"),
+    (TWO_STAGE, "whole_seconds", "two-stage, 100 + 400 steps with previews: whole process"),
     ("dreambooth", "step_seconds", "stage-two step, batch 1"),
     ("dreambooth-batch-4", "step_seconds", "stage-two step, batch 4"),
     ("dreambooth", "peak_bytes", "peak memory, DreamBooth, batch 1"),
@@ -85,6 +89,9 @@ def _sections(record: Mapping[str, Any]) -> Iterator[str]:
 
 
 def _row(rounds: Rounds, key: str, said: str, bar: float | None) -> tuple[str, ...]:
+    if not all("theirs" in each for each in rounds):
+        alone = _shown(statistics.median(each["ours"][key] for each in rounds), key)
+        return said, alone, "", "", "", str(len(rounds))
     own, other = ([each[side][key] for each in rounds] for side in ("ours", "theirs"))
     ratios = [one / two for one, two in zip(own, other, strict=True)]
     apart = f"{statistics.median(ratios):.2f} [{min(ratios):.2f}, {max(ratios):.2f}]"
@@ -108,17 +115,20 @@ COLUMNS: Final = {
     "token": ("stage-one step", "ms"),
     "denoiser": ("stage-two step", "ms"),
     "seconds": ("in all", "s"),
+    "quoted": ("quoted / taken", ""),
+    "left": ("said to be left at a tenth / taken", ""),
 }
+"""Of each number its heading and unit; the last two were not measured from the beginning."""
 
 
 def _growth(name: str, rounds: Rounds) -> str:
     sizes = list(rounds[0])
-    keys = [key for key in COLUMNS if key in rounds[0][sizes[0]]]
+    keys = [key for key in COLUMNS if any(key in each[sizes[0]] for each in rounds)]
     rows = (
         (
             size,
             *(
-                _number(statistics.median(each[size][key] for each in rounds), COLUMNS[key][1])
+                _number([each[size][key] for each in rounds if key in each[size]], COLUMNS[key][1])
                 for key in keys
             ),
         )
@@ -127,8 +137,13 @@ def _growth(name: str, rounds: Rounds) -> str:
     return _table((name, *(COLUMNS[key][0] for key in keys)), rows)
 
 
-def _number(seconds: float, unit: str) -> str:
-    return f"{seconds * 1000:.0f} ms" if unit == "ms" else f"{seconds:.1f} s"
+def _number(values: Sequence[float], unit: str) -> str:
+    if not values:
+        return ""
+    median = statistics.median(values)
+    if not unit:
+        return f"{median:.2f}"
+    return f"{median * 1000:.0f} ms" if unit == "ms" else f"{median:.1f} s"
 
 
 def _likeness(record: Mapping[str, Any]) -> str:
