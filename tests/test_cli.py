@@ -19,6 +19,7 @@ from PIL import Image
 from rich.console import Console
 
 import rarebooth
+from rarebooth import decoder
 from rarebooth.cli import console, flags, main, run
 from rarebooth.cli import job as screen
 from rarebooth.cli.pace import Pace
@@ -448,6 +449,7 @@ def test_instance_prompts_that_could_mean_anything_are_refused(text, noun):
 @pytest.mark.usefixtures("quick_drawing")
 def test_a_run_says_what_it_does_and_leaves_its_folder(base, photos, place, capsys):
     assert run(train(photos, base, *QUICK, *SHEET)) == 0
+    assert decoder._shared.child is None  # it has no more to decode
     printed = capsys.readouterr().out
     assert not re.search(r"[\x00-\x09\x0b-\x1f\x7f]", printed)
     assert 'called "(rare) dog"' in printed

@@ -1,5 +1,6 @@
 """The Stable Diffusion family: diffusers' arithmetic, and clear words for bad folders."""
 
+import gc
 import json
 import shutil
 from pathlib import Path
@@ -296,6 +297,28 @@ def test_weights_are_fp32_and_the_originals_can_be_read_again(tmp_path, hub_spel
             assert not parameter.requires_grad
             assert torch.equal(original(name), parameter), name
         assert not base.part(part).training
+
+
+def test_files_are_held_no_longer_than_their_reader(tmp_path):
+    if not Path("/proc/self/maps").exists():
+        pytest.skip("the system does not say what is mapped")
+    # In fp16, of which the network is a copy.
+    folder = build_folder(tmp_path / "model", dtype=torch.float16)
+    base = StableDiffusion.load(folder, "tiny", "cpu")
+
+    def mapped():
+        return f"{folder}/unet" in Path("/proc/self/maps").read_text()
+
+    with Session(base) as session:
+        session.tune("denoiser")
+    gc.collect()
+    assert not mapped()
+    original = base.original("denoiser")
+    kept = original("conv_in.weight")
+    assert mapped()
+    del original, kept
+    gc.collect()
+    assert not mapped()
 
 
 def test_a_session_gives_both_parts_back_bit_for_bit(tiny_base):

@@ -10,6 +10,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, ExitStack
 from dataclasses import dataclass
+from functools import cache
 from types import TracebackType
 from typing import Any, Literal
 
@@ -250,19 +251,17 @@ class Session(AbstractContextManager["Session"]):
 
     def originals(self, names: Iterable[str]) -> dict[str, Tensor]:
         """The base's own values of the named weights, copies on its device."""
-        found: dict[str, Tensor] = {}
-        for name in names:
-            part, _, parameter = name.partition(".")
-            found[name] = self.base.original(part)(parameter).to(self.base.device)
-        return found
+        original = self._original()
+        return {name: original(name).to(self.base.device) for name in names}
 
     def change(self, names: Iterable[str]) -> dict[str, Change | LowRank]:
         """The rounded change of the named weights from the base's files: 2 bytes a number."""
         changes: dict[str, Change | LowRank] = {}
+        original = self._original()
         for name in names:
             part, _, parameter = name.partition(".")
             tuned = self.base.part(part).get_parameter(parameter)
-            changes[name] = Change.between(tuned, self.base.original(part)(parameter))
+            changes[name] = Change.between(tuned, original(name))
         return changes
 
     def wear(self, delta: Delta) -> None:
@@ -277,10 +276,11 @@ class Session(AbstractContextManager["Session"]):
         self._steer = delta.steer
         for token in self.tokens:
             self.base.check_token(token)
+        original = self._original()
         for name, change in delta.weights.items():
             part, _, parameter = name.partition(".")
             weight = self._weight(part, parameter, change)
-            changed = change.applied(self.base.original(part)(parameter))
+            changed = change.applied(original(name))
             if not bool(torch.isfinite(changed).all()):
                 raise ArtifactError(
                     f"With the subject's change, {name} would hold a number that is not finite. "
@@ -341,6 +341,16 @@ class Session(AbstractContextManager["Session"]):
                 "trained on."
             )
         return weight
+
+    def _original(self) -> Callable[[str], Tensor]:
+        """A reader of the base's own values by part and parameter; asks for each part once."""
+        of_part = cache(self.base.original)
+
+        def read(name: str) -> Tensor:
+            part, _, parameter = name.partition(".")
+            return of_part(part)(parameter)
+
+        return read
 
     def _restore(self) -> None:
         self._undo.close()

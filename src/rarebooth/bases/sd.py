@@ -11,6 +11,7 @@ import re
 from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
+from functools import cache
 from hashlib import sha256
 from pathlib import Path
 from typing import Any, Self
@@ -87,17 +88,17 @@ class Parts:
 
 
 class Weights:
-    """A reader of one part's tensors by parameter name, fp32, from memory-mapped files.
+    """Where the tensors of one part lie in its files, by parameter name.
 
     Raises BaseModelError if a parameter of ``module`` is not in the files, or has another shape.
     """
 
     def __init__(self, files: Sequence[Path], module: nn.Module) -> None:
-        stored: dict[str, Any] = {}
+        stored: dict[str, tuple[Path, Any]] = {}
         for path in files:
             reader: Any = _open(path)
-            stored |= dict.fromkeys(reader.keys(), reader)
-        self._place: dict[str, tuple[Any, str]] = {}
+            stored |= dict.fromkeys(reader.keys(), (path, reader))
+        self._place: dict[str, tuple[Path, str]] = {}
         for name, parameter in module.named_parameters():
             key = next((key for key in _spellings(name) if key in stored), None)
             part = files[0].parent.name
@@ -106,19 +107,28 @@ class Weights:
                     f"The base model is incomplete: its {part} lacks the tensor {name}. Fetch the "
                     "model again, or pick another with --base."
                 )
-            shape = tuple(stored[key].get_slice(key).get_shape())
+            path, reader = stored[key]
+            shape = tuple(reader.get_slice(key).get_shape())
             if shape != tuple(parameter.shape):
                 raise BaseModelError(
                     f"{part}/config.json does not fit the weights: {name} should be "
                     f"{tuple(parameter.shape)} and is {shape} in the file."
                 )
-            self._place[name] = stored[key], key
+            self._place[name] = path, key
 
-    def __call__(self, name: str) -> Tensor:
-        """The tensor of one parameter, on the CPU."""
-        reader, key = self._place[name]
-        tensor: Tensor = reader.get_tensor(key)
-        return tensor.float()
+    def reader(self) -> Callable[[str], Tensor]:
+        """Gives tensors by parameter name, fp32 on the CPU; maps the files as long as it is held.
+
+        No longer: what was read of a mapped file counts as memory of this process.
+        """
+        opened = cache(_open)
+
+        def read(name: str) -> Tensor:
+            path, key = self._place[name]
+            tensor: Tensor = opened(path).get_tensor(key)
+            return tensor.float()
+
+        return read
 
 
 class StableDiffusion(Base):
@@ -339,7 +349,7 @@ class StableDiffusion(Base):
 
     def original(self, part: str) -> Callable[[str], Tensor]:
         """A reader of a part's untouched tensors by parameter name, from the files on disk."""
-        return self._originals[self._known(part)]
+        return self._originals[self._known(part)].reader()
 
     @property
     def _table(self) -> nn.Embedding:
