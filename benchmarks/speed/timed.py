@@ -8,38 +8,62 @@ this process began to import. Processor time and memory are those of its childre
 """
 
 import json
+import resource
 import runpy
 import sys
+import threading
 import time
 from pathlib import Path
 
 BEGAN = time.perf_counter()
 
+LOOK_EVERY = 0.2
+"""Seconds."""
+
+
+class Family(threading.Thread):
+    """Looks now and then at what this process and its children hold together.
+
+    Not by getrusage, where a child counts with what its parent held as it was started. ``most``:
+    bytes.
+    """
+
+    def __init__(self) -> None:
+        super().__init__(daemon=True)
+        self.most = 0
+
+    def run(self) -> None:
+        """Look, until the program ends."""
+        while True:
+            lists = Path("/proc/self/task").glob("*/children")
+            children = {pid for each in lists for pid in _read(each).split()}
+            self.most = max(self.most, sum(map(_resident, ("self", *children))))
+            time.sleep(LOOK_EVERY)
+
+
+def _resident(process: str) -> int:
+    """Bytes of memory that a process holds; 0 where it has ended."""
+    fields = _read(Path("/proc") / process / "statm").split()
+    return int(fields[1]) * resource.getpagesize() if fields else 0
+
+
+def _read(path: Path) -> str:
+    try:
+        return path.read_text("ascii")
+    except OSError:  # ended since
+        return ""
+
 
 def main() -> None:
     """Run the program; its marks are written even where it ends by ``sys.exit``."""
-    import resource  # noqa: PLC0415  after the clock has started, as everything that it imports
-
+    # After the clock has started, as everything that it imports.
     from torch.optim.optimizer import register_optimizer_step_post_hook  # noqa: PLC0415
 
-    def used(who: int) -> tuple[float, int]:
-        """Seconds of a processor, and the most bytes; of children, those of the largest ended."""
-        of = resource.getrusage(who)
-        return of.ru_utime + of.ru_stime, of.ru_maxrss * 1024
-
-    both = resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN
     marks, program = Path(sys.argv[1]), sys.argv[2:]
     steps: list[float] = []
-    until_steps = 0
-
-    def stepped(*_: object) -> None:
-        nonlocal until_steps
-        if not steps:
-            # Processes that only read photos have ended by now, and stood beside this one before.
-            until_steps = sum(used(who)[1] for who in both)
-        steps.append(time.perf_counter() - BEGAN)
-
-    register_optimizer_step_post_hook(stepped)
+    register_optimizer_step_post_hook(lambda *_: steps.append(time.perf_counter() - BEGAN))
+    family = Family()
+    family.start()
     try:
         if program[0] == "-m":
             sys.argv = program[1:]
@@ -48,11 +72,12 @@ def main() -> None:
             sys.argv = program
             runpy.run_path(program[0], run_name="__main__")
     finally:
+        both = [resource.getrusage(w) for w in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)]
         content = {
             "steps": steps,
             "seconds": time.perf_counter() - BEGAN,
-            "cpu_seconds": sum(used(who)[0] for who in both),
-            "peak_bytes": max(until_steps, used(resource.RUSAGE_SELF)[1]),
+            "cpu_seconds": sum(used.ru_utime + used.ru_stime for used in both),
+            "peak_bytes": max(both[0].ru_maxrss * 1024, family.most),
         }
         marks.write_text(json.dumps(content), "utf-8")
 
