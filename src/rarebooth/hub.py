@@ -103,7 +103,6 @@ _digests: dict[str, list[Any]] = {}
 """What was hashed by this process: path -> [size, time, SHA-256]."""
 
 
-
 @dataclass(frozen=True)
 class Found:
     """A base model on this machine.
