@@ -67,7 +67,7 @@ def export(kind, run, place, **_):
 
 
 def evaluate(kind, run, **_):
-    assert api.evaluate(kind(run), judges=JUDGES) == {"checkpoints": {}}
+    assert api.evaluate(kind(run), judges=JUDGES)["checkpoints"] == {}
     assert RunFolder(run).scores.is_file()
 
 
@@ -81,6 +81,8 @@ def merge(kind, mergeable, place, **_):
     assert place.is_file()
 
 
+NOTHING = {"checkpoints": {}, "cost": {"unet_pictures_drawing": 0, "seconds": {}}}
+
 CALLS = (draft, plan, generate, export, evaluate, make_report, merge)
 
 
@@ -90,7 +92,7 @@ CALLS = (draft, plan, generate, export, evaluate, make_report, merge)
 def test_paths_are_taken_in_any_form(call, kind, toy, photos, request, monkeypatch, tmp_path):
     for module in (drawing, evaluation, merge_job):
         monkeypatch.setattr(module, "open_base", lambda *_, **__: toy)
-    monkeypatch.setattr(evaluation.Evaluator, "evaluate", lambda *_: {"checkpoints": {}})
+    monkeypatch.setattr(evaluation.Evaluator, "evaluate", lambda *_: dict(NOTHING))
     monkeypatch.setattr(reporting, "_view", lambda folder: folder.path.name)
     monkeypatch.setattr(reporting, "report", "".join)
     monkeypatch.setattr(merge_job.merging, "merge", lambda *_: Delta(("both",), {}, {}))

@@ -209,7 +209,7 @@ def test_help_of_train_lists_a_methods_settings_once_it_is_named(capsys):
         ("train LONG LONG --noun dog --base BASE", 2, "File name too long. Check the path"),
         ("generate LOCKED/run {}", 2, "LOCKED/run cannot be used: Permission denied"),
         ("export LOCKED/run --to embedding", 2, "LOCKED/run cannot be used: Permission denied"),
-        ("merge LOCKED/a LOCKED/b --out new", 2, "LOCKED/a cannot be read: Permission denied"),
+        ("merge LOCKED/a LOCKED/b --out new", 2, "LOCKED/a cannot be used: Permission denied"),
         ("train LOCKED/a --noun dog --base BASE", 3, "'LOCKED/a' cannot be read (Permission"),
         ("paint", 2, "No such command"),
     ],
@@ -767,12 +767,14 @@ MISSING_LIBRARY = "libtorch_cpu.so: failed to map segment from shared object"
         (OSError(errno.EDQUOT, "Disk quota exceeded", "FILE"), "No space is left to write FILE"),
     ],
 )
-def test_what_the_system_has_too_little_of_is_exit_code_4(error, message, monkeypatch, capsys):
+def test_what_the_system_has_too_little_of_is_exit_code_4(
+    error, message, tmp_path, monkeypatch, capsys
+):
     def refused(*_, **__):
         raise error
 
     monkeypatch.setattr("rarebooth.api.make_report", refused)
-    assert run(["report", "run"]) == 4
+    assert run(["report", str(tmp_path)]) == 4
     assert message in capsys.readouterr().err
 
 
@@ -787,10 +789,10 @@ def test_memory_that_ends_while_a_subject_is_read_is_not_damage(finished, monkey
     assert "The memory is not enough" in capsys.readouterr().err
 
 
-def test_names_that_a_pipe_has_no_letters_for_are_spelt_out(monkeypatch):
+def test_names_that_a_pipe_has_no_letters_for_are_spelt_out(tmp_path, monkeypatch):
     written = io.BytesIO()
     monkeypatch.setattr(sys, "stdout", io.TextIOWrapper(written, "ascii"))
-    monkeypatch.setattr(sys, "argv", ["rarebooth", "report", "run"])
+    monkeypatch.setattr(sys, "argv", ["rarebooth", "report", str(tmp_path)])
     monkeypatch.setattr("rarebooth.api.make_report", lambda *_: Path("\u72ac/\udcff.html"))
     with pytest.raises(SystemExit) as leaving:
         main()

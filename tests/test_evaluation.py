@@ -167,7 +167,7 @@ def test_the_cost_is_of_what_was_drawn_and_scored_in_every_call(run, monkeypatch
     forwards = json.loads((run / "run.json").read_text())["drawing"]["sampler_steps"] * 2
     named, beside = SMALL.subject("dog").values(), SMALL.beside("dog").values()
     each = sum(protocol.pictures for protocol in (*named, *beside))
-    chosen = SMALL.choosing().pictures
+    chosen = 2 * SMALL.choosing().pictures  # whose preview takes two steps for one
     assert cost(SMALL, "2") == (2 * each + chosen, {"drawing": 5, "scoring": 1})
     assert cost(SMALL, "2") == (2 * each + chosen, {"drawing": 10, "scoring": 2})
     assert cost(SMALL, "4") == (3 * each + 2 * chosen, {"drawing": 15, "scoring": 3})

@@ -69,7 +69,7 @@ REAL = {
 @pytest.mark.parametrize("name", REAL)
 def test_the_models_that_people_have_are_opened(tmp_path, name):
     (tmp_path / "model_index.json").write_text(json.dumps(REAL[name]), "utf-8")
-    hub.require_known(tmp_path)
+    hub.require_known_parts(tmp_path)
 
 
 @pytest.mark.parametrize(
@@ -89,7 +89,7 @@ def test_what_nobody_knows_is_refused_by_name(tmp_path, part, named):
         json.dumps({**REAL["stable-diffusion-v1-5"], part: named}), "utf-8"
     )
     with pytest.raises(BaseModelError, match=f"for '{part}', which is no class") as raised:
-        hub.require_known(tmp_path)
+        hub.require_known_parts(tmp_path)
     assert repr(named)[:40] in str(raised.value)
 
 

@@ -345,7 +345,8 @@ def test_on_a_gpu_the_step_that_went_wrong_is_named_before_anything_is_saved(
 
     with pytest.raises(DivergedError, match="step 4 of stage 'second'") as caught:
         save_after_seven()
-    assert str(batches[3].timestep.tolist()) in str(caught.value)
+    for number, timestep in enumerate(batches[3].timestep.tolist(), start=1):
+        assert f"picture {number} at timestep {timestep}" in str(caught.value)
     assert len(batches) == (10 if what == "nothing" else 7)
 
 

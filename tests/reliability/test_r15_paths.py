@@ -404,7 +404,7 @@ def test_whole_jobs_write_into_their_own_folders(
                 assert run([*drawn, "--out", str(home / "drawn")]) == 0
                 evaluation.evaluate(home, base=base, device="cpu")
                 assert run(["report", str(home)]) == 0
-            assert outside == []
+            assert set(outside) <= {str(own)}  # where the quote tries the disk with a nameless file
             with watching(forms, own / f".{forms.name}.part") as outside:
                 made = ["export", str(home), "--base", base, "--to", "diffusers"]
                 assert run([*made, "--out", str(forms)]) == 0
