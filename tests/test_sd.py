@@ -20,7 +20,7 @@ from transformers import CLIPTextModel, CLIPTokenizer
 from rarebooth.base import Batch, Session, denoising_loss
 from rarebooth.bases import open_base
 from rarebooth.bases.sd import StableDiffusion
-from rarebooth.errors import BaseModelError, DivergedError, SettingsError
+from rarebooth.errors import BaseModelError, DivergedError, Interrupted, SettingsError
 from tiny import build_folder
 
 PREDICTIONS = ("epsilon", "v_prediction")
@@ -319,6 +319,27 @@ def test_files_are_held_no_longer_than_their_reader(tmp_path):
     del original, kept
     gc.collect()
     assert not mapped()
+
+
+def replaced(file):
+    """Other weights of the same size, as a new download puts them in a file's place."""
+    other = file.with_name("other")
+    other.write_bytes(file.read_bytes())
+    other.replace(file)
+
+
+@pytest.mark.parametrize("change", [replaced, Path.unlink])
+def test_files_that_changed_since_they_were_loaded_are_refused_by_name(tmp_path, change):
+    base = StableDiffusion.load(build_folder(tmp_path), "tiny", device="cpu", precision="fp32")
+    session = Session(base)
+    session.tune("denoiser")
+    change(tmp_path / "unet/diffusion_pytorch_model.safetensors")
+    with pytest.raises(BaseModelError, match=r"unet/diffusion.*replaced or removed since"):
+        session.__exit__(None, None, None)
+    with pytest.raises(Interrupted, match="stopped") as told, session:
+        raise Interrupted("stopped")
+    (note,) = told.value.__notes__
+    assert "unet/diffusion_pytorch_model.safetensors" in note
 
 
 def test_a_session_gives_both_parts_back_bit_for_bit(tiny_base):

@@ -372,4 +372,10 @@ class Session(AbstractContextManager["Session"]):
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        self._restore()
+        try:
+            self._restore()
+        except Exception as failed:
+            if error is None:
+                raise
+            # What came first says how the work ended; an interruption must stay one.
+            error.add_note(f"The base could not be given back as it was: {failed}")

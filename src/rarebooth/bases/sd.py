@@ -95,8 +95,10 @@ class Weights:
 
     def __init__(self, files: Sequence[Path], module: nn.Module) -> None:
         stored: dict[str, tuple[Path, Any]] = {}
+        self._stamps: dict[Path, tuple[int, int, int]] = {}
         for path in files:
             reader: Any = _open(path)
+            self._stamps[path] = _stamp(path)
             stored |= dict.fromkeys(reader.keys(), (path, reader))
         self._place: dict[str, tuple[Path, str]] = {}
         for name, parameter in module.named_parameters():
@@ -119,9 +121,10 @@ class Weights:
     def reader(self) -> Callable[[str], Tensor]:
         """Gives tensors by parameter name, fp32 on the CPU; maps the files as long as it is held.
 
-        No longer: what was read of a mapped file counts as memory of this process.
+        No longer: what was read of a mapped file counts as memory of this process. Raises
+        BaseModelError that names a file which is no longer the one that was loaded.
         """
-        opened = cache(_open)
+        opened = cache(self._open_unchanged)
 
         def read(name: str) -> Tensor:
             path, key = self._place[name]
@@ -129,6 +132,19 @@ class Weights:
             return tensor.float()
 
         return read
+
+    def _open_unchanged(self, path: Path) -> Any:  # noqa: ANN401  safetensors ships no types
+        try:
+            same = _stamp(path) == self._stamps[path]
+        except OSError:
+            same = False
+        if not same:
+            raise BaseModelError(
+                f"{path.parent.name}/{path.name} of the base model was replaced or removed since "
+                "it was loaded, so that its weights cannot be read again. Leave a base's files "
+                "alone while it is in use, and start again."
+            )
+        return _open(path)
 
 
 class StableDiffusion(Base):
@@ -426,6 +442,12 @@ def _open(path: Path) -> Any:  # noqa: ANN401  safetensors ships no types
             f"{path.parent.name}/{path.name} of the base model is damaged or was not fetched whole "
             f"({error}). Delete it and fetch it again."
         ) from error
+
+
+def _stamp(path: Path) -> tuple[int, int, int]:
+    """What tells a file from another one in its place; nothing is read of it."""
+    status = path.stat()
+    return status.st_ino, status.st_size, status.st_mtime_ns
 
 
 def _shapes(path: Path) -> list[tuple[int, ...]]:
