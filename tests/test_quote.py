@@ -4,6 +4,7 @@ import json
 import os
 import stat
 from dataclasses import replace
+from itertools import count
 
 import pytest
 import torch
@@ -14,7 +15,7 @@ from rarebooth import store, training
 from rarebooth.base import Session
 from rarebooth.class_images import CACHE
 from rarebooth.cli import job as screen
-from rarebooth.errors import DivergedError
+from rarebooth.errors import DivergedError, Interrupted
 from rarebooth.quote import CLASS_IMAGES, FILES, FIRST_PICTURE, PROBES, Quote, _Drawing, quote
 from rarebooth.training import CHOICE, SHEET, class_cache
 from training_jobs import finish, record
@@ -39,28 +40,31 @@ def test_disk_and_memory_are_those_of_the_plan_and_of_this_process(job):
 @pytest.mark.parametrize(
     ("cadence", "states"),
     [
-        ({"steps": 2, "checkpoint_every": 2, "save_state_every": 2}, 0),
-        ({"steps": 4, "checkpoint_every": 2, "save_state_every": 3}, 1),
+        ({"steps": 2, "checkpoint_every": 2, "save_state_every": 2}, 1),
+        ({"steps": 4, "checkpoint_every": 2, "save_state_every": 3}, 2),
         ({"steps": 3, "checkpoint_every": 3, "save_state_every": 1}, 2),
         ({"steps": 4, "checkpoint_every": 1, "save_state_every": 1}, 2),
     ],
 )
-def test_the_disk_of_a_plan_is_the_most_that_the_run_holds(
+def test_the_disk_of_a_plan_is_the_most_that_a_run_holds_which_is_interrupted(
     cadence, states, job, tiny_base, monkeypatch
 ):
     monkeypatch.setattr(plan_module, "open_base", lambda *_, **__: tiny_base())
     planned = job(**cadence)
     held: list[int] = []
-    flush = store._flush_folder
+    flush = store.flush
 
     def seen(folder):
         flush(folder)
         files = planned.folder.path.rglob("*.safetensors")
         held.append(sum(file.stat().st_size for file in files))
 
-    monkeypatch.setattr(store, "_flush_folder", seen)
-    finish(planned)
-    assert min(2, planned.states) == states
+    monkeypatch.setattr(store, "flush", seen)
+    asked, first = count(1), planned.lengths["token"] + 1
+    with pytest.raises(Interrupted):
+        finish(planned, stop=lambda: next(asked) == first)
+    finish(planned.seen_again())
+    assert min(2, planned.states + 1) == states
     assert planned.disk_needed == pytest.approx(max(held), rel=0.1)
 
 

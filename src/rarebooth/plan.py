@@ -210,11 +210,12 @@ class Plan(Draft):
     def disk_needed(self) -> int:
         """Bytes that the run takes at its largest, pictures not counted.
 
-        The base's weights are trained in the last stage, so that only its states count. They are
-        gone by the time that the recommended checkpoint is copied.
+        The base's weights are trained in the last stage, so that only its states count, and one
+        more, which an interruption writes. They are gone by the time that the recommended
+        checkpoint is copied.
         """
         whole = len(of_last_stage(self.checkpoints))
-        states = self.state_bytes * min(MOST_STATES, self.states)
+        states = self.state_bytes * min(MOST_STATES, self.states + 1)
         return int(self.trained * (CHECKPOINT_BYTES * whole + max(states, CHECKPOINT_BYTES)))
 
     @property

@@ -37,10 +37,13 @@ PROBED: Final = 3
 PROBED_LAST: Final = 6
 """Steps of the last stage, which is most of a run, where they take no longer than ``PATIENCE``."""
 
+PATIENCE: Final = 1.0
+"""Seconds that probed steps may take before no more than ``PROBED`` are taken."""
+
 SAMPLE: Final = 16 * 2**20
 """Bytes that are written to learn how fast the disk is."""
 
-PATIENCE: Final = 1.0
+LONGEST_PASS: Final = 1.0
 """Seconds for one picture's pass above which no whole batch is timed."""
 
 
@@ -174,7 +177,7 @@ def _drawing(base: Base) -> _Drawing:
         condition = session.condition([""])
         seconds_a_pass(base, condition, 1)  # pays for preparations
         a_pass = seconds_a_pass(base, condition, 1)
-        if a_pass < PATIENCE:
+        if a_pass < LONGEST_PASS:
             a_pass = seconds_a_pass(base, condition, 2 * batch_for(base))
         began = time.perf_counter()
         base.posterior(_blank(session, "", 1))
