@@ -457,7 +457,8 @@ def test_what_the_command_refuses(finished, tmp_path, monkeypatch, capsys, argum
     before = sorted(tmp_path.rglob("*"))
     assert run(["export", "run", *arguments.split()]) == 2
     assert match in capsys.readouterr().err
-    assert [path for path in sorted(tmp_path.rglob("*")) if path.name != "exports"] == before
+    left = {"exports", ".diffusers.lock"}
+    assert [path for path in sorted(tmp_path.rglob("*")) if path.name not in left] == before
 
 
 def test_what_a_killed_export_has_left_is_no_obstacle_and_goes(written, export, tmp_path):
@@ -473,7 +474,8 @@ def test_what_a_killed_export_has_left_is_no_obstacle_and_goes(written, export, 
     assert (tmp_path / ".out.part/half").is_file()
     made = export(file, "embedding")
     assert not (made.folder / "half").exists()
-    assert {each.name for each in tmp_path.iterdir()} == {file.name, "out", ".out.other.part"}
+    left = {each.name for each in tmp_path.iterdir()}
+    assert left == {file.name, "out", ".out.lock", ".out.other.part"}
 
 
 def test_two_exports_into_one_folder_are_not_mixed(written, export, tmp_path):
@@ -483,7 +485,7 @@ def test_two_exports_into_one_folder_are_not_mixed(written, export, tmp_path):
         with pytest.raises(BusyError, match="Another process is exporting into"):
             export(file, "embedding")
     assert [each.name for each in (tmp_path / "out").iterdir()] == ["theirs"]
-    assert {each.name for each in tmp_path.iterdir()} == {file.name, "out"}
+    assert {each.name for each in tmp_path.iterdir()} == {file.name, "out", ".out.lock"}
 
 
 def test_an_export_is_on_the_disk_before_it_appears(written, export, tmp_path, monkeypatch):

@@ -403,6 +403,7 @@ def test_files_are_flushed_through_a_handle_that_may_write(tmp_path, monkeypatch
             modes.append(handle)
 
     monkeypatch.setattr(os, "fsync", fsync)
+    monkeypatch.setattr(store, "_WINDOWS", True)
     store.write_json(tmp_path / "a.json", {})
     store.save_state(tmp_path / "state", state())
     assert len(modes) == 5

@@ -21,7 +21,13 @@ from PIL.PngImagePlugin import PngInfo
 from rarebooth.base import Session
 from rarebooth.caches import user_caches
 from rarebooth.decoder import decode
-from rarebooth.errors import BaseModelError, PhotosError, ResourceError, SettingsError
+from rarebooth.errors import (
+    BaseModelError,
+    PhotosError,
+    ResourceError,
+    SettingsError,
+    is_full,
+)
 from rarebooth.photos import Pixels, UnusablePhotoError
 from rarebooth.subject import bytes_of, is_picture, natural
 
@@ -315,7 +321,7 @@ def _require_writable(folder: Path) -> None:
 
 
 def _unwritable(folder: Path, error: BaseException) -> ResourceError:
-    from rarebooth.store import free, is_full  # noqa: PLC0415
+    from rarebooth.store import free  # noqa: PLC0415
 
     reason = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
     room = f", {free(folder / 'any'):,} bytes are free" if is_full(error) else ""

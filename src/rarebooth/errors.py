@@ -13,6 +13,8 @@ _PATH = re.compile(
 )
 """An absolute path, in quotes or not, of POSIX or Windows; no part of a URL or of "and/or"."""
 
+_FULL = frozenset({errno.ENOSPC, errno.EDQUOT})
+
 LONGEST_PATH = 200
 """Letters of a path that a message repeats, where its length may be what is wrong with it."""
 
@@ -83,6 +85,13 @@ def is_out_of_memory(error: BaseException) -> bool:
         or "out of memory" in str(error).lower()
         or "could not create a primitive" in str(error)  # what oneDNN says when it gets no memory
     )
+
+
+def is_full(error: BaseException) -> bool:
+    """Whether an error says that a disk, or a user's share of it, is used up."""
+    # By text too: safetensors has an error of its own.
+    full = isinstance(error, OSError) and error.errno in _FULL
+    return full or "No space left" in str(error) or "quota exceeded" in str(error)
 
 
 def told_without_paths(error: Exception, *known: str) -> str:

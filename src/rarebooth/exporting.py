@@ -1,10 +1,9 @@
 """Exporting as a job on disk: a run folder or subject file in, a folder for other programs out."""
 
-import os
 import re
 import shutil
 from collections.abc import Callable, Generator, Mapping
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -17,7 +16,7 @@ from rarebooth.base import Base
 from rarebooth.bases import open_base
 from rarebooth.errors import BusyError, ResourceError, SettingsError
 from rarebooth.folder import AnyPath, subject_file
-from rarebooth.store import NO_FOLDERS, unwritable
+from rarebooth.store import flush, unwritable
 
 
 @dataclass(frozen=True)
@@ -105,12 +104,12 @@ def _appearing(out: Path) -> Generator[Path]:
     """Yield an empty folder beside ``out`` that takes its place once all is written and flushed.
 
     A lock, which the system frees with its owner, tells what a killed export has left, and is
-    removed, from what another one is writing.
+    removed, from what another one is writing. Its file stays: whoever waits for it must not lock
+    one that the next to come no longer sees.
     """
     place = out.resolve()
     beside = place.with_name(f".{place.name}.part")
-    lock = place.with_name(f".{place.name}.lock")
-    held = filelock.FileLock(lock, timeout=0)
+    held = filelock.FileLock(place.with_name(f".{place.name}.lock"), timeout=0)
     try:
         place.parent.mkdir(parents=True, exist_ok=True)
         held.acquire()
@@ -126,11 +125,11 @@ def _appearing(out: Path) -> Generator[Path]:
         beside.mkdir()
         yield beside
         for each in (*beside.rglob("*"), beside):
-            _flush(each)
+            flush(each)
         if place.is_dir():
             place.rmdir()  # empty; not every system renames a folder onto one
         beside.rename(place)
-        _flush(place.parent)
+        flush(place.parent)
     except (OSError, SafetensorError) as error:
         raise unwritable(place, error) from error
     except ResourceError as error:
@@ -140,8 +139,6 @@ def _appearing(out: Path) -> Generator[Path]:
         raise unwritable(place, cause) from error  # it told of the folder that is never seen
     finally:
         shutil.rmtree(beside, ignore_errors=True)
-        with suppress(OSError):
-            lock.unlink()
         held.release()
 
 
@@ -151,17 +148,3 @@ def _remove_what_was_left(place: Path) -> None:
     for left in place.parent.iterdir():
         if name.fullmatch(left.name):
             shutil.rmtree(left, ignore_errors=True)
-
-
-def _flush(path: Path) -> None:
-    """Make a file, or the names in a folder, last; Windows opens no folders."""
-    if os.name == "nt" and path.is_dir():
-        return
-    handle = os.open(path, os.O_RDWR if os.name == "nt" else os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    except OSError as error:
-        if error.errno not in NO_FOLDERS:
-            raise
-    finally:
-        os.close(handle)

@@ -28,7 +28,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
-from rarebooth.errors import BusyError, DivergedError, ResourceError
+from rarebooth.errors import BusyError, DivergedError, ResourceError, is_full
 from rarebooth.run import State
 
 LOCK = ".lock"
@@ -48,7 +48,9 @@ FINISHED = "finished-"
 PIECES = "pieces.safetensors"
 STATE_NAME = re.compile(r"[a-z][a-z0-9-]*-[0-9]{8,}")
 
-NO_FOLDERS = frozenset({errno.EINVAL, errno.ENOTSUP})
+_WINDOWS = os.name == "nt"
+
+_NO_FOLDERS = frozenset({errno.EINVAL, errno.ENOTSUP})
 """What some network file systems answer when asked to flush a folder."""
 
 
@@ -77,9 +79,9 @@ def writing(path: Path, needed: int | None = None) -> Generator[Path]:
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         yield beside
-        _flush_file(beside)
+        flush(beside)
         beside.replace(path)
-        _flush_folder(path.parent)
+        flush(path.parent)
     except (OSError, SafetensorError) as error:
         raise unwritable(path, error, needed) from error
     finally:
@@ -103,10 +105,22 @@ def unwritable(path: Path, error: Exception, needed: int | None = None) -> Resou
     )
 
 
-def is_full(error: BaseException) -> bool:
-    """Whether an error says that a disk is used up."""
-    full = isinstance(error, OSError) and error.errno == errno.ENOSPC
-    return full or "No space left" in str(error)
+def flush(path: Path) -> None:
+    """Make a file, or the names in a folder, last, where the system can: Windows opens no folders.
+
+    OSError where it fails.
+    """
+    if _WINDOWS and path.is_dir():
+        return
+    # Windows flushes only through a handle that may write; elsewhere a copy may be read-only.
+    handle = os.open(path, os.O_RDWR if _WINDOWS else os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    except OSError as error:
+        if not (path.is_dir() and error.errno in _NO_FOLDERS):
+            raise
+    finally:
+        os.close(handle)
 
 
 def write_json(path: Path, content: Mapping[str, Any], indent: int | None = 2) -> None:
@@ -194,19 +208,19 @@ def save_state(folder: Path, state: State) -> None:
         _leave_the_one_before(folder, state)
         shutil.rmtree(beside, ignore_errors=True)
         beside.mkdir(parents=True)
-        _flush_folder(folder.parent)
+        flush(folder.parent)
         for file, tensors in _files(state):
             _require_finite(tensors, name)
             # On a GPU, this file's tensors are all that is copied to the host at a time.
             save_file({key: tensor.cpu() for key, tensor in tensors.items()}, beside / file)
-            _flush_file(beside / file)
+            flush(beside / file)
         digests = {file.name: digest(file) for file in beside.iterdir()}
         text = _manifest_text(state.stage, state.done, digests)
         (beside / MANIFEST).write_text(text, encoding="utf-8")
-        _flush_file(beside / MANIFEST)
-        _flush_folder(beside)
+        flush(beside / MANIFEST)
+        flush(beside)
         beside.replace(folder / name)
-        _flush_folder(folder)
+        flush(folder)
     except (OSError, SafetensorError) as error:
         shutil.rmtree(beside, ignore_errors=True)
         raise unwritable(folder / name, error, needed) from error
@@ -368,22 +382,3 @@ def _remove(state: Path) -> None:
 
 def _name(stage: str, done: int) -> str:
     return f"{stage}-{done:08d}"
-
-
-def _flush_file(path: Path) -> None:
-    with path.open("r+b") as file:
-        os.fsync(file.fileno())
-
-
-def _flush_folder(path: Path) -> None:
-    """Make the names in a folder last, where the system can: Windows opens no folders."""
-    if os.name == "nt":
-        return
-    handle = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    except OSError as error:
-        if error.errno not in NO_FOLDERS:
-            raise
-    finally:
-        os.close(handle)

@@ -1,6 +1,5 @@
 """The program: its verbs, and what happens when one of them fails."""
 
-import errno
 import io
 import sys
 from collections.abc import Mapping, Sequence
@@ -30,6 +29,7 @@ from rarebooth.errors import (
     RareboothError,
     ResourceError,
     SettingsError,
+    is_full,
     is_out_of_memory,
 )
 
@@ -54,8 +54,6 @@ LESS_MEMORY: Mapping[str, str] = {
     "evaluate": f"{DRAWING}The same command goes on from the pictures that are drawn already.",
 }
 """What helps a verb that runs out of memory, by what that verb takes."""
-
-NO_SPACE = frozenset({errno.ENOSPC, errno.EDQUOT})
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -110,7 +108,7 @@ def run(arguments: Sequence[str]) -> int:
             helps = LESS_MEMORY.get(next(iter(arguments), ""), OTHERWISE)
             say_error(f"The memory is not enough for this. {helps}")
             return ResourceError.exit_code
-        if isinstance(error, OSError) and (error.filename is not None or error.errno in NO_SPACE):
+        if isinstance(error, OSError) and (error.filename is not None or is_full(error)):
             return _refused_by_the_system(error)
         raise
     return 0
@@ -129,7 +127,7 @@ def _refused_by_the_system(error: OSError) -> int:
     """Say which path it was and what to do; returns the exit code."""
     path = "a file" if error.filename is None else str(error.filename)
     shown = path if len(path) <= LONGEST_PATH else f"{path[:LONGEST_PATH]}..."
-    if error.errno in NO_SPACE:
+    if is_full(error):
         say_error(f"No space is left to write {shown}. Free some, or write to another disk.")
         return ResourceError.exit_code
     say_error(
