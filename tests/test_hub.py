@@ -7,12 +7,13 @@ import shutil
 from pathlib import Path
 from types import SimpleNamespace
 
+import filelock
 import httpx2
 import huggingface_hub
 import pytest
 from huggingface_hub import errors as hub_errors
 
-from rarebooth import hub
+from rarebooth import hub, pins
 from rarebooth.bases import open_base
 from rarebooth.errors import BaseModelError, ResourceError
 from tiny import build_folder
@@ -342,8 +343,9 @@ def test_repositories_of_pickles_or_other_layouts_are_refused_before_download(
     assert not fake.downloads
 
 
-def test_a_full_disk_is_a_matter_of_resources(fake):
-    fake.corrupt = OSError(errno.ENOSPC, "No space left on device")
+@pytest.mark.parametrize("number", [errno.ENOSPC, errno.EDQUOT])
+def test_a_full_disk_is_a_matter_of_resources(fake, number):
+    fake.corrupt = OSError(number, "none is left")
     with pytest.raises(ResourceError, match="disk is full"):
         hub.find("owner/model")
 
@@ -464,3 +466,34 @@ def test_a_file_names_an_alias_or_a_repository(monkeypatch, tmp_path):
     monkeypatch.chdir(tmp_path)
     for name in ("embedded", "sd21", "owner/model"):
         hub.require_named(name)
+
+
+def test_why_nothing_was_recorded_is_said(fake, monkeypatch, tmp_path):
+    monkeypatch.setattr(pins, "LONGEST_WAIT", 0)
+    notices = []
+    place = tmp_path / "rarebooth"
+    place.mkdir()
+    with filelock.FileLock(place / "bases.json.lock"):
+        hub.find("owner/model", notice=notices.append)
+    assert "could not be recorded: another process has held" in notices[-1]
+
+    def full(*_, **__):
+        raise OSError(errno.EDQUOT, "Disk quota exceeded")
+
+    monkeypatch.setattr(pins.filelock, "FileLock", full)
+    hub.find("owner/model", notice=notices.append)
+    assert "(Disk quota exceeded). Make room there" in notices[-1]
+
+
+def test_what_another_process_has_just_pinned_holds(fake, monkeypatch):
+    read = pins.read
+    reads = []
+
+    def pinned_meanwhile(path):
+        reads.append(path)
+        other = {"owner/model": {COMMIT: {"unet/config.json": "0" * 64}}}
+        return other if len(reads) == 4 else read(path)
+
+    monkeypatch.setattr(pins, "read", pinned_meanwhile)
+    with pytest.raises(BaseModelError, match="not what was first downloaded"):
+        hub.find("owner/model")

@@ -6,12 +6,14 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import huggingface_hub
+import numpy as np
 import pytest
 import torch
 from safetensors.torch import save_file
 
-from rarebooth import hub
+from rarebooth import hub, reporting
 from rarebooth.errors import BaseModelError
+from rarebooth.metric import PictureSet
 from rarebooth.metrics.encoders import judges
 from rarebooth.metrics.encoders.fetching import CLIP, DINO, fetched
 from test_hub import COMMIT, FakeHub, flip, pretend
@@ -25,8 +27,8 @@ class HubOfJudges(FakeHub):
 
     proposed = ()
 
-    def get_repo_discussions(self, repository, *, author, discussion_type):
-        assert discussion_type == "pull_request"
+    def get_repo_discussions(self, repository, *, author, discussion_type, discussion_status):
+        assert (discussion_type, discussion_status) == ("pull_request", "open")
         return [each for each in self.proposed if each.author == author]
 
     def model_info(self, repository, *, revision=None, files_metadata=False):
@@ -70,8 +72,8 @@ def fake(tmp_path, repository, monkeypatch):
     return fake
 
 
-def pulled(author):
-    return SimpleNamespace(author=author, title=hub.CONVERSION, git_reference=PULL)
+def pulled(author, status="open"):
+    return SimpleNamespace(author=author, title=hub.CONVERSION, status=status, git_reference=PULL)
 
 
 def test_a_judge_is_announced_small_and_recorded(fake):
@@ -111,7 +113,7 @@ def test_pickles_are_taken_as_the_hub_converted_them(fake, repository, tmp_path)
     (pickled / "model.safetensors").unlink()
     fake.repositories["owner/dino"] = (pickled, COMMIT)
     fake.repositories["owner/dino converted"] = (repository, CONVERTED)
-    fake.proposed = (pulled("somebody"),)
+    fake.proposed = (pulled("somebody"), pulled(hub.CONVERTER, "closed"))
     with pytest.raises(BaseModelError, match=r"no model.safetensors.*--choose last"):
         fetched("owner/dino", DINO, print)
     fake.proposed = (pulled("somebody"), pulled(hub.CONVERTER))
@@ -132,6 +134,22 @@ def test_what_would_be_downloaded_is_told(fake):
     fetched(judges.VIT_B32, CLIP, print)
     assert len(judges.pending("sd15")) == 1
     assert len(fake.downloads) == 1
+
+
+def test_a_report_does_without_judges_that_are_not_here(fake, monkeypatch):
+    photos = np.zeros((2, 8, 8, 3), np.uint8)
+    shown = {"diverse": PictureSet(("a {}",), photos[None])}
+    monkeypatch.setattr(huggingface_hub, "HfApi", lambda: pytest.fail("the network is asked"))
+    assert reporting._nearest("sd15", shown, photos) == []
+    assert not fake.downloads
+
+
+def test_judges_are_fetched_before_the_jobs_of_a_benchmark(fake):
+    notices = []
+    judges.fetch_judges("sd15", notices.append)
+    assert [each[0] for each in fake.downloads] == [judges.VIT_B32, judges.VIT_S16]
+    assert "licence openrail++" in notices[0]
+    judges.fetch_judges("embedded", pytest.fail)
 
 
 def test_a_damaged_list_of_pins_is_refused_and_named(fake):

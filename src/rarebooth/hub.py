@@ -1,11 +1,10 @@
-"""Finding a base model: from what the user typed to a checked folder on this machine.
+"""Finding a base model, or a judge: from its name to a checked folder on this machine.
 
 A model from the Hub is pinned on first use: the commit and the SHA-256 of every file that is read
 are recorded beside the Hub's cache, and later runs accept nothing else. Nothing is downloaded when
 a complete copy is in the cache, so that a machine without network can work.
 """
 
-import errno
 import hashlib
 import os
 import re
@@ -32,7 +31,7 @@ from huggingface_hub.utils import validate_repo_id
 from rarebooth import bounded, costs, model_index, pins
 from rarebooth.bounded import UnreadableError
 from rarebooth.defaults import EMBEDDED
-from rarebooth.errors import BaseModelError, ResourceError
+from rarebooth.errors import BaseModelError, ResourceError, is_full
 
 T = TypeVar("T")
 
@@ -60,7 +59,7 @@ WEIGHTS: Mapping[str, str] = {
 """The parts of a Stable Diffusion folder that hold weights, and how their files are called."""
 
 CONFIGS = (
-    "model_index.json",
+    model_index.FILE,
     "unet/config.json",
     "vae/config.json",
     "text_encoder/config.json",
@@ -105,10 +104,10 @@ _digests: dict[str, list[Any]] = {}
 
 @dataclass(frozen=True)
 class Found:
-    """A base model on this machine.
+    """A base model, or a judge, on this machine.
 
-    ``name``: as in ``name_of``. ``origin``: repository and commit, for people to read; None where
-    it came from neither.
+    ``name``: of a base as in ``name_of``, of a judge its repository. ``origin``: repository and
+    commit, for people to read; None where it came from neither.
     """
 
     name: str
@@ -291,7 +290,7 @@ def read_json(path: Path) -> dict[str, Any]:
 
 def pipeline_kind(folder: Path, supported: Collection[str]) -> str:
     """Which diffusers pipeline a folder holds; BaseModelError if it is not a supported one."""
-    kind = read_json(folder / "model_index.json").get("_class_name")
+    kind = read_json(folder / model_index.FILE).get("_class_name")
     if not isinstance(kind, str) or kind not in supported:
         raise BaseModelError(
             f"{folder.resolve().name!r} holds a {kind!s:.80}; rarebooth can train "
@@ -454,7 +453,7 @@ def _records() -> Path:
 
 def _embedded() -> Path:
     folder = Path(str(resources.files("rarebooth"))) / "assets" / EMBEDDED
-    if not (folder / "model_index.json").is_file():
+    if not (folder / model_index.FILE).is_file():
         raise BaseModelError(
             "The package is incomplete: the embedded base model is not in it. Install rarebooth "
             "again."
@@ -480,16 +479,30 @@ def _complete_copy(
     return None, incomplete
 
 
+def cached(
+    name: str, repositories: Sequence[str], kind: Kind, notice: Callable[[str], None]
+) -> Found | None:
+    """The first of some repositories of which all is in the cache, if any; asks no network.
+
+    Raises BaseModelError where it is not what was recorded.
+    """
+    complete, _ = _complete_copy(repositories, kind)
+    if complete is None:
+        return None
+    repository, folder = complete
+    _enforce(repository, folder, kind, notice)
+    return Found(name, folder, f"{repository} at {folder.name[:12]}, from the cache")
+
+
 def fetch(
     name: str, repositories: Sequence[str], kind: Kind, notice: Callable[[str], None]
 ) -> Found:
     """Find the first of some repositories that can be had, as ``find`` does a base's."""
-    complete, incomplete = _complete_copy(repositories, kind)
-    if complete is not None:
-        repository, folder = complete
-        _enforce(repository, folder, kind, notice)
-        return Found(name, folder, f"{repository} at {folder.name[:12]}, from the cache")
+    kept = cached(name, repositories, kind, notice)
+    if kept is not None:
+        return kept
     if huggingface_hub.is_offline_mode():
+        _, incomplete = _complete_copy(repositories, kind)
         reason = f"the copy in the cache is incomplete ({incomplete[0]})" if incomplete else ""
         raise BaseModelError(
             f"The {kind.noun} {name!r} cannot be fetched because this machine is set to work "
@@ -557,12 +570,14 @@ def _offer(repository: str, kind: Kind) -> _Offer:
 def _conversion(api: huggingface_hub.HfApi, repository: str) -> str | None:
     """The revision with safetensors that the Hub itself made of a repository's pickles, if any.
 
-    As transformers finds it (safetensors_conversion.py): a pull request of the Hub's converter.
+    As transformers finds it (safetensors_conversion.py): an open pull request of the Hub's
+    converter.
     """
     for found in api.get_repo_discussions(
-        repository, author=CONVERTER, discussion_type="pull_request"
+        repository, author=CONVERTER, discussion_type="pull_request", discussion_status="open"
     ):
-        if found.author == CONVERTER and found.title == CONVERSION:
+        proposed = found.author == CONVERTER and found.title == CONVERSION
+        if proposed and found.status == "open":
             return found.git_reference
     return None
 
@@ -588,7 +603,7 @@ def _download(repository: str, kind: Kind, notice: Callable[[str], None]) -> Pat
     ):
         raise
     except Exception as error:  # the Hub's client raises the errors of several network libraries
-        if isinstance(error, OSError) and error.errno == errno.ENOSPC:
+        if is_full(error):
             raise ResourceError(
                 f"The disk is full; {repository} does not fit on it. Make room or set HF_HOME to a "
                 "folder on another disk, and start again: the download goes on where it was."
@@ -635,16 +650,16 @@ def _may_pass(error: Exception) -> bool:
 
 def _wanted(repository: str, names: Collection[str]) -> list[str]:
     """The files of a repository that a base is read from: no pickles, no doubles."""
-    if "model_index.json" not in names:
+    if model_index.FILE not in names:
         raise BaseModelError(
-            f"{repository} holds no model in diffusers' layout (no model_index.json). Pick another "
-            "base with --base."
+            f"{repository} holds no model in diffusers' layout (no {model_index.FILE}). Pick "
+            "another base with --base."
         )
     folders = {*WEIGHTS, "tokenizer", "scheduler"}
     wanted = [
         name
         for name in names
-        if name == "model_index.json"
+        if name == model_index.FILE
         or (
             name.split("/")[0] in folders
             and name.endswith((".json", ".txt"))
@@ -681,17 +696,14 @@ def _enforce(repository: str, folder: Path, kind: Kind, notice: Callable[[str], 
     found = {path.relative_to(folder).as_posix(): file_digest(path) for path in kind.files(folder)}
     known = pins.read(_records()).get(repository, {}).get(commit)
     if known is None:
-        kept = pins.add(_records(), repository, commit, found)
-        notice(
-            f"{repository} at commit {commit}: the SHA-256 of {len(found)} files "
-            + (
-                "is recorded and checked from now on."
-                if kept
-                else "could not be recorded, because the folder for it cannot be written: set "
-                "HF_HOME to one that can."
-            )
-        )
-        return
+        about = f"{repository} at commit {commit}: the SHA-256 of {len(found)} files"
+        try:
+            known = pins.add(_records(), repository, commit, found)
+        except ResourceError as error:
+            notice(f"{about} could not be recorded: {error}")
+            return
+        if known == found:
+            notice(f"{about} is recorded and checked from now on.")
     differing = sorted(name for name in {*known, *found} if known.get(name) != found.get(name))
     if differing:
         raise BaseModelError(
@@ -760,4 +772,4 @@ def _listing(folder: Path) -> Iterable[Path]:
 
 def _short(path: Path) -> str:
     """The last two steps of a path: enough to find a file, without anyone's home."""
-    return path.name if path.name == "model_index.json" else "/".join(path.parts[-2:])
+    return path.name if path.name == model_index.FILE else "/".join(path.parts[-2:])

@@ -10,7 +10,7 @@ import filelock
 from pydantic import TypeAdapter, ValidationError
 
 from rarebooth import bounded
-from rarebooth.errors import BaseModelError, ResourceError
+from rarebooth.errors import BaseModelError, ResourceError, is_full
 
 Pins = dict[str, dict[str, dict[str, str]]]
 """Repository -> commit -> file -> SHA-256 in hex."""
@@ -40,10 +40,12 @@ def read(path: Path) -> Pins:
         raise _damaged(path, str(error)) from error
 
 
-def add(path: Path, repository: str, commit: str, found: Mapping[str, str]) -> bool:
-    """Pin a commit that is not pinned yet; False where that cannot be written.
+def add(path: Path, repository: str, commit: str, found: Mapping[str, str]) -> Mapping[str, str]:
+    """Pin a commit; returns the digests that hold, which another process may have pinned first.
 
-    Raises what ``read`` does.
+    Raises:
+        BaseModelError: as ``read`` does.
+        ResourceError: it cannot be written, and why.
     """
     from rarebooth.store import write_json  # noqa: PLC0415  brings torch
 
@@ -51,11 +53,24 @@ def add(path: Path, repository: str, commit: str, found: Mapping[str, str]) -> b
         path.parent.mkdir(parents=True, exist_ok=True)
         with filelock.FileLock(path.with_name(f"{path.name}.lock"), timeout=LONGEST_WAIT):
             pins = read(path)
-            pins.setdefault(repository, {}).setdefault(commit, dict(found))
+            held = pins.setdefault(repository, {}).setdefault(commit, dict(found))
             write_json(path, pins, indent=1)
-    except (OSError, filelock.Timeout, ResourceError):
-        return False
-    return True
+    except filelock.Timeout as error:
+        raise ResourceError(
+            f"another process has held {path} for more than {LONGEST_WAIT} seconds. It is recorded "
+            "at the next start; end that process if it hangs."
+        ) from error
+    except (OSError, ResourceError) as error:
+        cause = error.__cause__ if isinstance(error, ResourceError) else error
+        if is_full(cause or error):
+            way_out = "Make room there"
+        else:
+            way_out = "Make that folder one that can be written"
+        reason = cause.strerror if isinstance(cause, OSError) and cause.strerror else str(error)
+        raise ResourceError(
+            f"{path} cannot be written ({reason}). {way_out}, or set HF_HOME to another."
+        ) from error
+    return held
 
 
 def _damaged(path: Path, reason: str) -> BaseModelError:

@@ -4,10 +4,11 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final
 
-from rarebooth.errors import SettingsError
+from rarebooth.errors import ResourceError, SettingsError
 from rarebooth.evaluation import CHOOSING, learnt_photos, read_photos, read_set
 from rarebooth.folder import AnyPath, RunFolder
 from rarebooth.metric import PictureSet
+from rarebooth.metrics.encoders.fetching import cached
 from rarebooth.metrics.encoders.judges import open_judges
 from rarebooth.photos import Pixels
 from rarebooth.protocols import Extent, Protocol
@@ -84,8 +85,8 @@ def _nearest(base: str, shown: Mapping[str, PictureSet], photos: Pixels) -> list
     if not shown or len(photos) < 2:
         return []
     try:
-        dino = open_judges(base).dino
-    except SettingsError:
+        dino = open_judges(base, "cpu", lambda _: None, cached).dino
+    except (SettingsError, ResourceError):
         return []
     real = dino.images(photos)
     among = real @ real.T

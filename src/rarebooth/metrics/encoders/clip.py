@@ -29,17 +29,17 @@ class ClipEncoder:
     device: str
 
     @classmethod
-    def open(cls, source: str | Path, device: str = "cpu") -> Self:
-        """Open a folder, or a model of the Hub by its id, in float32.
+    def open(cls, folder: Path, device: str = "cpu") -> Self:
+        """Open a folder in float32.
 
         Raises:
-            SettingsError: it cannot be had, or holds no whole CLIP as safetensors.
+            SettingsError: it holds no whole CLIP as safetensors.
         """
-        with weights.opening(source, "a CLIP", VIT_B32):
+        with weights.opening(folder, "a CLIP"):
             return cls(
-                model=weights.load(CLIPModel, source).to(device),
-                processor=CLIPImageProcessorPil.from_pretrained(source),
-                tokenizer=CLIPTokenizer.from_pretrained(source),
+                model=weights.load(CLIPModel, folder).to(device),
+                processor=CLIPImageProcessorPil.from_pretrained(folder),
+                tokenizer=CLIPTokenizer.from_pretrained(folder),
                 device=device,
             )
 

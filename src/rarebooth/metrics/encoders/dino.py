@@ -26,16 +26,16 @@ class DinoEncoder:
     device: str
 
     @classmethod
-    def open(cls, source: str | Path, device: str = "cpu") -> Self:
-        """Open a folder, or a model of the Hub by its id, in float32.
+    def open(cls, folder: Path, device: str = "cpu") -> Self:
+        """Open a folder in float32.
 
         Raises:
-            SettingsError: it cannot be had, or holds no whole vision transformer as safetensors.
+            SettingsError: it holds no whole vision transformer as safetensors.
         """
-        with weights.opening(source, "a vision transformer", VIT_S16):
+        with weights.opening(folder, "a vision transformer"):
             return cls(
-                model=weights.load(ViTModel, source, add_pooling_layer=False).to(device),
-                processor=ViTImageProcessorPil.from_pretrained(source),
+                model=weights.load(ViTModel, folder, add_pooling_layer=False).to(device),
+                processor=ViTImageProcessorPil.from_pretrained(folder),
                 device=device,
             )
 

@@ -2,14 +2,13 @@
 
 from collections.abc import Callable, Collection, Mapping, Sequence
 from pathlib import Path
-from typing import Final
+from typing import Final, TypeAlias
 
 from safetensors import SafetensorError, safe_open
 
 from rarebooth import hub
 from rarebooth.errors import BaseModelError
 from rarebooth.metrics.encoders.clip import VIT_B32
-from rarebooth.metrics.encoders.weights import CONVERTED
 
 WEIGHTS: Final = "model.safetensors"
 CONFIG: Final = "config.json"
@@ -17,6 +16,9 @@ PIXELS: Final = "preprocessor_config.json"
 VOCABULARY: Final = ("vocab.json", "merges.txt")
 BESIDE: Final = ("tokenizer.json", "tokenizer_config.json", "special_tokens_map.json")
 """What a CLIP's tokenizer is read from too, where it is there."""
+
+CLIP_CONVERTED: Final = "d15b5f29721ca72dac15f8526b284be910de18be"
+"""The commit in which the Hub's converter added safetensors; "main" holds only a pickle."""
 
 OTHERWISE: Final = (
     "Or do without judges: --choose last takes the last checkpoint, and `rarebooth generate` draws "
@@ -67,11 +69,23 @@ def _kind(needed: Sequence[str], beside: Sequence[str], revisions: Mapping[str, 
     )
 
 
-CLIP: Final = _kind((CONFIG, PIXELS, *VOCABULARY, WEIGHTS), BESIDE, {VIT_B32: CONVERTED[VIT_B32]})
-# Its conversion is no commit that others name: it is looked for, and pinned when it is found.
+CLIP: Final = _kind((CONFIG, PIXELS, *VOCABULARY, WEIGHTS), BESIDE, {VIT_B32: CLIP_CONVERTED})
+# DINO's conversion is no commit that others name: it is looked for, and pinned when it is found.
 DINO: Final = _kind((CONFIG, PIXELS, WEIGHTS), (), {})
+
+
+Getting: TypeAlias = Callable[[str, hub.Kind, Callable[[str], None]], Path]
+"""How the folder of a judge is had: ``fetched`` or ``cached``."""
 
 
 def fetched(repository: str, kind: hub.Kind, notice: Callable[[str], None]) -> Path:
     """The folder of a judge, fetched where it is not here; raises what ``hub.find`` does."""
     return hub.fetch(repository, (repository,), kind, notice).folder
+
+
+def cached(repository: str, kind: hub.Kind, notice: Callable[[str], None]) -> Path:
+    """The folder of a judge that is here; asks no network, and raises BaseModelError otherwise."""
+    found = hub.cached(repository, (repository,), kind, notice)
+    if found is None:
+        raise BaseModelError(f"The judge {repository!r} is not in the cache. {OTHERWISE}")
+    return found.folder

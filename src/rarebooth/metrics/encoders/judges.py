@@ -18,7 +18,7 @@ from rarebooth.metrics.encoders import lpips
 from rarebooth.metrics.encoders.clip import VIT_B32, ClipEncoder
 from rarebooth.metrics.encoders.dino import VIT_S16, DinoEncoder
 from rarebooth.metrics.encoders.examiner import open_examiner
-from rarebooth.metrics.encoders.fetching import CLIP, DINO, fetched
+from rarebooth.metrics.encoders.fetching import CLIP, DINO, Getting, fetched
 from rarebooth.metrics.encoders.pictures import Processor
 from rarebooth.metrics.encoders.remembering import RememberingJudge, RememberingTextJudge
 
@@ -37,12 +37,15 @@ The Hub's own settings of it squeeze the picture to 224 pixels, which gives othe
 
 
 def open_judges(
-    base_name: str, device: str = "cpu", notice: Callable[[str], None] = lambda _: None
+    base_name: str,
+    device: str = "cpu",
+    notice: Callable[[str], None] = lambda _: None,
+    get: Getting = fetched,
 ) -> Judges:
     """The judges of a base: the miniature world's own, or those of published tables.
 
     ``notice`` is told what ``hub.find`` tells of a base: licence and size before a download, and
-    what was recorded.
+    what was recorded. ``get``: ``cached`` for judges that are on this machine or none.
 
     Raises:
         SettingsError: one is neither on this machine nor can be downloaded, or is damaged.
@@ -58,14 +61,16 @@ def open_judges(
             None,
             open_examiner(device),
         )
-    try:
-        clip_folder = fetched(VIT_B32, CLIP, notice)
-        dino_folder = fetched(VIT_S16, DINO, notice)
-    except BaseModelError as error:
-        raise SettingsError(str(error)) from error
+    clip_folder, dino_folder = _folders(notice, get)
     clip = ClipEncoder.open(clip_folder, device)
     dino = replace(DinoEncoder.open(dino_folder, device), processor=DINO_PIXELS)
     return _judges(clip, dino, (VIT_B32, VIT_S16), lpips.installed(device), None)
+
+
+def fetch_judges(base_name: str, notice: Callable[[str], None]) -> None:
+    """Have the judges of a base on this machine; tells and raises what ``open_judges`` does."""
+    if base_name != EMBEDDED:
+        _folders(notice, fetched)
 
 
 def pending(base_name: str) -> list[str]:
@@ -83,6 +88,13 @@ def pending(base_name: str) -> list[str]:
     except BaseModelError as error:
         raise SettingsError(str(error)) from error
     return [each for each in told if each is not None]
+
+
+def _folders(notice: Callable[[str], None], get: Getting) -> tuple[Path, Path]:
+    try:
+        return get(VIT_B32, CLIP, notice), get(VIT_S16, DINO, notice)
+    except BaseModelError as error:
+        raise SettingsError(str(error)) from error
 
 
 def _judges(
