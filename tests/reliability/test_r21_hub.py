@@ -1,16 +1,23 @@
 """A Hub that is busy, slow, gone or wrong: tried again a few times, and never believed."""
 
+import errno
 import os
 import re
 import subprocess
 import sys
 import time
+from functools import partial
 from pathlib import Path
 
 import pytest
 import torch
 from hub_server import NAME, Misbehaviour, serving
+from huggingface_hub import constants
 from safetensors.torch import save_file
+
+from children import ended, started
+from rarebooth import cli, hub
+from training_jobs import record
 
 TOKEN = "hf_ThisMustNeverBeWrittenAnywhere456"
 SCRIPT = """
@@ -27,6 +34,16 @@ except RareboothError as error:
 else:
     print("FOUND", found.folder)
 """
+NETWORK = ("socket.connect", "socket.sendto", "socket.getaddrinfo", "socket.gethostby")
+"""Audit events of Python that tell of a try to reach another machine."""
+TWO_STAGE = ("--token-steps", "2", "--steps", "2", "--lr", "1e-3")
+OFFLINE = (
+    # whether HF_HUB_OFFLINE is set, and what is trained
+    (False, (*TWO_STAGE, "--previews", "none")),
+    (True, (*TWO_STAGE, "--previews", "none")),
+    (False, (*TWO_STAGE, "--previews", "sheet")),
+    (False, ("--method", "textual-inversion", "--steps", "2", "--previews", "none")),
+)
 WEIGHTS = "unet/diffusion_pytorch_model.safetensors"
 FAULTS = (
     # what, where, how often; whether it ends well
@@ -138,3 +155,50 @@ def test_no_network(trials, tmp_path):
             assert last.startswith("REFUSED 2"), everything
             assert "Check the connection and start again" in last
             trials.figure(f"{time.monotonic() - began:.0f} s")
+
+
+def without_network(home, asked, jobs, *, offline):
+    """Does what command lines say, where each try to reach a network fails and is written down."""
+    # As in a process that is started with HF_HOME; this one's server has read what it was before.
+    os.environ["HF_HOME"] = constants.HF_HOME = str(home)
+    constants.HF_HUB_CACHE = f"{home}/hub"
+    constants.HF_HUB_OFFLINE = offline
+    hub.WAITS = ()
+
+    def refuse(event, given):
+        if event.startswith(NETWORK):
+            with asked.open("a", encoding="utf-8") as file:
+                file.write(f"{event} {given}\n")
+            raise OSError(errno.ENETUNREACH, "Network is unreachable")
+
+    sys.addaudithook(refuse)
+    sys.exit(next((code for words in jobs if (code := cli.run(words))), 0))
+
+
+@pytest.mark.slow
+@pytest.mark.trials(
+    "R21", "no network, and the base in the Hub's cache: trained and drawn", quick=1, full=4
+)
+def test_a_cached_base_needs_no_network(trials, tiny_folder, photos, tmp_path):
+    home, asked = tmp_path / "home", tmp_path / "asked.txt"
+    asked.touch()
+    with serving(tiny_folder(), Misbehaviour("nothing", "", 0)) as address:
+        last, everything = find(address, home)
+    assert last.startswith("FOUND"), everything
+    for trial in trials:
+        with trial as number:
+            offline, own = OFFLINE[number]
+            out, pictures = tmp_path / f"run-{number}", tmp_path / f"pictures-{number}"
+            words = ["train", str(photos), "--noun", "dog", "--base", NAME, "--device", "cpu"]
+            words += ["--choose", "last", "--checkpoint-every", "1", *own, "--out", str(out)]
+            drawn = ["generate", str(out), "a photo of {}", "--steps", "1", "--out", str(pictures)]
+            jobs = partial(without_network, offline=offline)
+            assert ended(started(jobs, home, asked, [words, drawn])) == 0
+            assert not asked.read_text("utf-8")
+            assert record(out)["status"] == "finished"
+            assert len(list(pictures.iterdir())) == 1
+    # What is not in the cache is asked for: a try that is made is seen.
+    jobs = partial(without_network, offline=False)
+    words = ["train", str(photos), "--noun", "dog", "--base", NAME, "--out", str(tmp_path / "no")]
+    assert ended(started(jobs, tmp_path / "nowhere", asked, [words])) == 2
+    assert "getaddrinfo" in asked.read_text("utf-8")
