@@ -1,6 +1,7 @@
 """Too little memory, raised or real: advice and code 4, and the next job runs."""
 
 import resource
+from dataclasses import dataclass
 
 import pytest
 
@@ -9,6 +10,7 @@ from rarebooth.cli.app import run
 from test_little_memory import assert_nearly_equal, limited
 from training_jobs import finish
 
+DRAWING_HELPS = ("--precision bf16", "--device", "--count 1")
 HELPS = ("--gradient-checkpointing", "--batch 1", "--resolution")
 QUICK = ["--token-steps", "2", "--steps", "2", "--checkpoint-every", "1", "--lr", "1e-3"]
 
@@ -29,6 +31,33 @@ ERRORS = (
     ),
 )
 WHERE = ("denoise", "decode", "posterior", "condition")
+
+
+@dataclass(frozen=True)
+class Hungry:
+    """A base that, the ``call``-th time that it does something, works on more than there is room.
+
+    What is refused is a tensor's memory, by the system: nothing is raised in its place.
+    """
+
+    where: str
+    call: int
+
+    def take(self, room: int) -> None:
+        """Make this process' bases so."""
+        import torch
+
+        from rarebooth.bases.sd import StableDiffusion
+
+        whole, calls = getattr(StableDiffusion, self.where), 0
+
+        def hungry(*given, **named):
+            nonlocal calls
+            calls += 1
+            work = torch.ones(room, dtype=torch.uint8) if calls == self.call else None
+            return whole(*given, **named), work
+
+        setattr(StableDiffusion, self.where, lambda *given, **named: hungry(*given, **named)[0])
 
 
 def short_of_memory(monkeypatch, where, call, error):
@@ -119,8 +148,8 @@ def test_batches_are_split_until_they_fit(trials, job, toy, tmp_path, monkeypatc
     trials.figure(f"{split} times smaller, with the result of the whole batch but for rounding")
 
 
-def train_within(words: list[str], room: int, said: str) -> None:
-    """Trains in a process that may only take ``room`` bytes more than it has."""
+def within(words: list[str], room: int, said: str, hungry: Hungry | None = None) -> None:
+    """Runs a command in a process that may only take ``room`` bytes more than it has."""
     import contextlib
     import io
     import sys
@@ -129,6 +158,8 @@ def train_within(words: list[str], room: int, said: str) -> None:
     import torch
 
     torch.set_num_threads(1)
+    if hungry is not None:
+        hungry.take(room)
     taken = int(Path("/proc/self/statm").read_text("ascii").split()[0]) * resource.getpagesize()
     resource.setrlimit(resource.RLIMIT_AS, (taken + room, taken + room))
     with io.StringIO() as out, contextlib.redirect_stderr(out), contextlib.redirect_stdout(out):
@@ -149,7 +180,48 @@ def test_a_hard_limit_is_told_like_any_other(trials, photos, tiny_folder, tmp_pa
             said = tmp_path / f"{number}.txt"
             out = ["--out", str(tmp_path / str(number))]
             room = (200 + 10 * number) * 2**20
-            assert ended(started(train_within, [*words, *out], room, str(said))) == 4
+            assert ended(started(within, [*words, *out], room, str(said))) == 4
             text = said.read_text("utf-8")
             assert all(help in text for help in HELPS), text
             assert "Traceback" not in text
+
+
+DRAWN_WITHIN = (
+    # what takes too much, and when: the U-Net, the autoencoder's decoder
+    Hungry("denoise", 1),
+    Hungry("decode", 1),
+    Hungry("denoise", 3),
+    Hungry("decode", 2),
+    Hungry("condition", 1),
+)
+
+
+@pytest.mark.slow
+@pytest.mark.trials(
+    "R8", "drawing and decoding in a process with a hard limit (RLIMIT_AS)", quick=2, full=10
+)
+@pytest.mark.usefixtures("quick_drawing")
+def test_a_hard_limit_on_drawing_is_told_and_the_next_job_runs(
+    trials, photos, tiny_folder, tmp_path, capsys
+):
+    base, home = ["--base", str(tiny_folder()), "--device", "cpu"], tmp_path / "run"
+    words = ["train", str(photos), "--noun", "dog", *base, "--choose", "last"]
+    assert run([*words, "--previews", "none", *QUICK, "--out", str(home)]) == 0
+    capsys.readouterr()
+    # Two batches: of sixteen pictures, and of one.
+    words = ["generate", str(home), "a photo of {}", *base, "--steps", "2", "--count", "17"]
+    for trial in trials:
+        with trial as number:
+            hungry, room = DRAWN_WITHIN[number % 5], (300 + 40 * number) * 2**20
+            place, said = tmp_path / str(number), tmp_path / f"{number}.txt"
+            given = [*words, "--out", str(place)]
+            assert ended(started(within, given, room, str(said), hungry)) == 4, hungry
+            text = said.read_text("utf-8")
+            assert all(help in text for help in DRAWING_HELPS), text
+            assert "Traceback" not in text
+            # The pictures of batches before it are whole, and of no other are there any.
+            whole = 16 if hungry.call > 1 else 0
+            assert len(list(place.rglob("*"))) == whole
+            # Within the same limit, a base that is not hungry draws them all.
+            assert ended(started(within, given, room, str(said))) == 0, said.read_text("utf-8")
+            assert len(list(place.iterdir())) == 17
