@@ -25,7 +25,8 @@ def machine() -> str:
     usable = getattr(os, "sched_getaffinity", None)
     cores = len(usable(0)) if usable else os.cpu_count() or 1
     usual = f"{processor()}, {cores} core{'s' * (cores > 1)}"
-    return f"{usual}{_memory()}, {platform.system()} {platform.release()}"
+    version = platform.release().partition("-")[0]  # what follows is whose build it is
+    return f"{usual}{_memory()}, {platform.system()} {version}"
 
 
 def _memory() -> str:
