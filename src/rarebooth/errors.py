@@ -89,9 +89,9 @@ def is_out_of_memory(error: BaseException) -> bool:
 
 def is_full(error: BaseException) -> bool:
     """Whether an error says that a disk, or a user's share of it, is used up."""
-    # By text too: safetensors has an error of its own.
+    # By text too: safetensors raises an error of its own.
     full = isinstance(error, OSError) and error.errno in _FULL
-    return full or "No space left" in str(error) or "quota exceeded" in str(error)
+    return full or "No space left" in str(error) or "Disk quota exceeded" in str(error)
 
 
 def told_without_paths(error: Exception, *known: str) -> str:
