@@ -4,6 +4,7 @@ Most tests run what torch captures as it is ("eager"): when it captures anew, an
 an error, is the same whoever compiles.
 """
 
+import atexit
 import copy
 import os
 from functools import partial
@@ -105,12 +106,18 @@ def test_a_folder_that_the_user_names_for_what_is_compiled_is_left_to_them(
     assert list(caches.iterdir()) == []
 
 
-def test_where_the_caches_cannot_be_written_what_is_compiled_is_kept_apart(network, caches):
+def test_where_the_caches_cannot_be_written_what_is_compiled_is_kept_apart_and_goes(
+    network, caches, monkeypatch
+):
+    at_exit = []
+    monkeypatch.setattr(atexit, "register", lambda *given, **more: at_exit.append((given, more)))
     (caches / "rarebooth").write_text("in the way")
     with compiled(network, Block, pytest.fail):
         kept = Path(os.environ[KEPT_IN])
     assert kept.stat().st_mode & 0o777 == 0o700
-    kept.rmdir()
+    ((remove, *given), more) = at_exit[-1]
+    remove(*given, **more)
+    assert not kept.exists()
 
 
 def test_where_no_gradients_are_formed_nothing_is_compiled(network, captured):

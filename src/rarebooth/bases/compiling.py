@@ -4,7 +4,9 @@ Blocks of one shape share what is compiled, which takes a fraction of the time t
 would: regional compilation, as diffusers' ``compile_repeated_blocks``, which cannot be undone.
 """
 
+import atexit
 import os
+import shutil
 import tempfile
 from collections.abc import Callable, Generator
 from contextlib import contextmanager
@@ -37,7 +39,7 @@ def compiled(
     Every size is compiled for itself: what a step gives must not depend on the sizes that came
     before it, so that a run that continues does the same. A block that cannot be compiled runs as
     it is, and ``notice`` is told once. Torch keeps what it compiled in the user's cache folder, if
-    ``TORCHINDUCTOR_CACHE_DIR`` names no other.
+    ``TORCHINDUCTOR_CACHE_DIR`` names no other; the variable then stays set for the process.
     """
     if not os.environ.get(KEPT_IN):
         os.environ[KEPT_IN] = _folder_of_ones_own()
@@ -69,7 +71,9 @@ def _folder_of_ones_own() -> str:
         folder.mkdir(0o700, parents=True, exist_ok=True)
         folder.chmod(0o700)
     except (OSError, RuntimeError):  # a home that cannot be written, or none
-        return tempfile.mkdtemp(prefix="rarebooth-compiled-")
+        apart = tempfile.mkdtemp(prefix="rarebooth-compiled-")
+        atexit.register(shutil.rmtree, apart, ignore_errors=True)
+        return apart
     return str(folder)
 
 
