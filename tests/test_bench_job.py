@@ -184,12 +184,16 @@ def test_a_benchmark_continues_where_it_stopped_and_draws_its_figures(
     plan_file, bodies, tmp_path, capsys, monkeypatch
 ):
     monkeypatch.setattr(running, "run_job", lambda spec: bodies[spec.label])
+    fetched = []
+    monkeypatch.setattr(running, "fetch_judges", lambda base, _: fetched.append(base))
     records = tmp_path / "records"
     flags = [str(plan_file), "--records", str(records), "--executor", "inline"]
     assert command(["bench", *flags, "--dry-run"]) == 0
     assert "2 of 2 jobs" in capsys.readouterr().out
     assert not records.exists()
+    assert not fetched
     assert command(["bench", *flags]) == 0
+    assert len(fetched) == 1
     out = capsys.readouterr().out
     assert "2/2 dog dreambooth seed 0: done" in out
     files = sorted(records.iterdir())
@@ -254,17 +258,19 @@ def far(monkeypatch):
     """A base that is not here, and that nobody opens or asks the network for."""
     monkeypatch.setattr(running.hub, "pending", lambda name: f"{name} would be downloaded")
     monkeypatch.setattr(running, "open_base", None)
+    monkeypatch.setattr(running, "pending_judges", lambda name: [f"{name}'s judge would be"])
 
 
 @pytest.mark.usefixtures("far")
 def test_a_base_that_is_not_here_is_not_fetched(tmp_path):
     path = tmp_path / "far.toml"
     path.write_text(PLAN.format(base="sd21", subjects="miniature"))
-    jobs, operations, download = rehearse(path, tmp_path / "none")
+    jobs, operations, download, judge = rehearse(path, tmp_path / "none")
     assert "2 of 2 jobs are to be run" in jobs
     assert "by the published sizes of its U-Net" in operations
     assert "on a GPU that sustains 50 trillion" in operations
-    assert "downloaded first" in download
+    assert "base is to be downloaded first" in download
+    assert judge == "A judge is to be downloaded first: sd21's judge would be."
     path.write_text(PLAN.format(base="someone/model", subjects="miniature"))
     assert "once the base is on this machine" in list(rehearse(path, tmp_path / "none"))[1]
 
@@ -276,7 +282,7 @@ def test_the_papers_own_comparison_is_rehearsed(tmp_path, monkeypatch):
         (tmp_path / subject.name).mkdir()
         (tmp_path / subject.name / "00.jpg").write_bytes(subject.name.encode())
     monkeypatch.setenv(DREAMBENCH, str(tmp_path))
-    jobs, operations, _ = rehearse(plan_file, tmp_path / "none")
+    jobs, operations, *_ = rehearse(plan_file, tmp_path / "none")
     assert "240 of 240 jobs are to be run" in jobs
     assert "hours on a GPU" in operations
     plan = read_plan(plan_file)

@@ -62,3 +62,6 @@ if not TYPE_CHECKING:  # a type checker would believe that there are names of al
             raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
         found = globals()[name] = getattr(import_module(f"rarebooth.{_HOMES[name]}"), name)
         return found
+
+    def __dir__() -> list[str]:
+        return __all__

@@ -24,6 +24,8 @@ from rarebooth.bench.plan import JobSpec, Plan, photos_digest, read_plan
 from rarebooth.bench.record import Records
 from rarebooth.bench.results import Results, results, timed
 from rarebooth.bench.work import Progress, work
+from rarebooth.metrics.encoders.judges import fetch_judges
+from rarebooth.metrics.encoders.judges import pending as pending_judges
 from rarebooth.sheet import QUALITY
 
 FIGURES = {
@@ -48,8 +50,14 @@ class Benchmark:
         *,
         retry_failed: bool = False,
         progress: Callable[[Progress], None] = lambda _: None,
+        notice: Callable[[str], None] = lambda _: None,
     ) -> None:
-        """Run what has no record yet."""
+        """Run what has no record yet; ``notice`` is told of judges that are fetched for it first.
+
+        Raises SettingsError where judges cannot be had.
+        """
+        if self.pending(retry_failed=retry_failed):
+            fetch_judges(self.plan.base, notice)
         work(
             self.plan.jobs,
             run_job,
@@ -144,8 +152,12 @@ class Heatmap:
             beside.write_text(heatmap(self.subjects, self.panels), "utf-8")
 
 
-def open_benchmark(plan_file: Path, records: Path) -> Benchmark:
+def open_benchmark(
+    plan_file: Path, records: Path, notice: Callable[[str], None] = lambda _: None
+) -> Benchmark:
     """Read a plan and find its base and photos, without training anything.
+
+    ``notice`` is told what ``hub.find`` tells of the base.
 
     Raises:
         SettingsError: the plan is wrong, or photos are missing.
@@ -154,6 +166,7 @@ def open_benchmark(plan_file: Path, records: Path) -> Benchmark:
     plan = read_plan(plan_file)
     for job in plan.jobs:
         photos_digest(job)
+    hub.find(plan.base, notice=notice)  # told where the base is fetched, which opening it does too
     return Benchmark(plan_file.stem, plan, Records(records, _digests(plan.base)))
 
 
@@ -220,6 +233,8 @@ def rehearse(
     else:
         yield from outlook(plan, plan.jobs, workers, threads)
         yield f"The base is to be downloaded first: {missing}."
+    for missing in pending_judges(plan.base):
+        yield f"A judge is to be downloaded first: {missing}."
 
 
 @cache  # plans share a base, which takes seconds to open; what is kept of it is small

@@ -62,7 +62,7 @@ def command(
         for line in lines:
             out().print(line)
         return
-    benchmark = open_benchmark(plan_file, records)
+    benchmark = open_benchmark(plan_file, records, notice)
     pending = benchmark.pending(retry_failed=retry_failed)
     for line in outlook(benchmark.plan, pending, count, threads):
         out().print(line)
@@ -70,6 +70,7 @@ def command(
         _executor(executor, count, threads, address),
         retry_failed=retry_failed,
         progress=_say,
+        notice=notice,
     )
     for path in benchmark.write(place):
         out().print(f"wrote {path}")
