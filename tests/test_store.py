@@ -498,3 +498,13 @@ def test_the_lock_is_freed_by_an_error(tmp_path):
         raise ZeroDivisionError
     with store.lock(tmp_path):
         pass
+
+
+@pytest.mark.parametrize("error", [FULL, OSError(errno.EDQUOT, os.strerror(errno.EDQUOT))])
+def test_a_disk_or_a_share_of_it_that_is_used_up_is_told_as_full(tmp_path, error):
+    in_rust = SafetensorError(f"I/O error: {error.strerror} (os error {error.errno})")
+    for each in (error, in_rust):
+        assert "No space is left to write a.json" in str(
+            store.unwritable(tmp_path / "a.json", each)
+        )
+    assert "cannot be written" in str(store.unwritable(tmp_path / "a.json", OSError(1, "no")))
