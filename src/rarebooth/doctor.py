@@ -227,8 +227,10 @@ def _hub() -> Check:
     state = "offline (HF_HUB_OFFLINE)" if is_offline_mode() else "downloads allowed when asked for"
     cached = f"real bases here: {', '.join(here) or 'none'}"
     folder = Path(constants.HF_HUB_CACHE)
-    # A bug report shows this line, and a home folder's name is its owner's.
-    shown = str(folder).replace(str(Path.home()), "~", 1)
+    # A bug report shows this line, and the names of folders may be their owner's.
+    home = Path.home()
+    inside = folder.is_relative_to(home)
+    shown = f"~/{folder.relative_to(home).as_posix()}" if inside else "elsewhere (HF_HOME)"
     existing = next(each for each in (folder, *folder.parents) if each.exists())
     if not os.access(existing, os.W_OK):
         return Check("hub", "warn", f"{state}; {cached}; {shown} cannot be written: set HF_HOME")
