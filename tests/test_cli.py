@@ -24,6 +24,7 @@ from rarebooth.cli import console, flags, main, run
 from rarebooth.cli import job as screen
 from rarebooth.cli.pace import Pace
 from rarebooth.errors import SettingsError
+from rarebooth.plan import CHECKPOINT_BYTES
 from rarebooth.settings import preset_for
 
 QUICK = [
@@ -388,7 +389,9 @@ def test_disk_estimate_is_what_a_run_takes(base, photos, finished):
     job = plan(photos, given)
     assert job.checkpoints == ["stage-one", "2", "4"]
     left = sum(file.stat().st_size for file in finished.rglob("*.safetensors"))
-    assert left == pytest.approx(job.disk_needed, rel=0.1)
+    # Two checkpoints and the copy of one; the state of an interruption, which was counted, is gone.
+    assert left == pytest.approx(3 * CHECKPOINT_BYTES * job.trained, rel=0.1)
+    assert left < job.disk_needed
 
 
 def test_names_of_diffusers_scripts_mean_the_same_settings(base, photos, capsys):
