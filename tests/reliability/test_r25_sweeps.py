@@ -12,6 +12,7 @@ import time
 from functools import partial
 from multiprocessing.process import BaseProcess
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -177,3 +178,52 @@ def test_kills_on_ray_cost_no_job(straight, trials, tmp_path):
     assert killed == trials.count
     assert table(plan, records_in(out)) == straight
     trials.figure(f"{every} jobs")
+
+
+def drive_on_two_nodes(plan_file: str, folder: str, kills: int) -> None:
+    """A benchmark on a cluster of two nodes of one CPU, of which one is killed and replaced."""
+    cluster_of: Any = importlib.import_module("ray.cluster_utils").Cluster
+
+    jobs, records = read_plan(Path(plan_file)).jobs, records_in(Path(folder))
+    cluster = cluster_of(
+        initialize_head=True, head_node_args={"num_cpus": 1, "include_dashboard": False}
+    )
+    node, done, killed = cluster.add_node(num_cpus=1), 0, 0
+
+    def kill(_: object) -> None:
+        nonlocal node, done, killed
+        done += 1
+        if killed < kills and done >= len(jobs) * (killed + 1) // (kills + 1):
+            cluster.remove_node(node, allow_graceful=False)
+            node, killed = cluster.add_node(num_cpus=1), killed + 1
+
+    try:
+        work(jobs, stub, records, Ray(cluster.address), progress=kill)
+    finally:
+        cluster.shutdown()
+    sys.exit(killed != kills)
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(NO_RAY, reason="Ray is not installed; it comes with the extra rarebooth[ray]")
+@pytest.mark.skipif(not FULL, reason="a cluster takes long to start: make reliability does it")
+@pytest.mark.trials("R25", "on Ray, a node killed three times", quick=0, full=1)
+def test_killed_nodes_on_ray_cost_no_job(straight, trials, tmp_path):
+    out, plan = tmp_path / "records", sweep(tmp_path)
+    given = f"{str(tmp_path / 'plan.toml')!r}, {str(out)!r}, 3"
+    for trial in trials:
+        with trial:
+            done = subprocess.run(
+                [
+                    sys.executable,
+                    "-c",
+                    f"import test_r25_sweeps as t; t.drive_on_two_nodes({given})",
+                ],
+                env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)},
+                capture_output=True,
+                check=False,
+                timeout=PATIENCE * 3,
+            )
+            assert done.returncode == 0, done.stderr[-2000:]
+            assert table(plan, records_in(out)) == straight
+    trials.figure(f"{len(plan.jobs)} jobs")
