@@ -475,7 +475,7 @@ def test_what_a_killed_export_has_left_is_no_obstacle_and_goes(written, export, 
     made = export(file, "embedding")
     assert not (made.folder / "half").exists()
     left = {each.name for each in tmp_path.iterdir()}
-    assert left == {file.name, "out", ".out.lock", ".out.other.part"}
+    assert left == {file.name, "out", ".out.other.part"}
 
 
 def test_two_exports_into_one_folder_are_not_mixed(written, export, tmp_path):
@@ -485,7 +485,7 @@ def test_two_exports_into_one_folder_are_not_mixed(written, export, tmp_path):
         with pytest.raises(BusyError, match="Another process is exporting into"):
             export(file, "embedding")
     assert [each.name for each in (tmp_path / "out").iterdir()] == ["theirs"]
-    assert {each.name for each in tmp_path.iterdir()} == {file.name, "out", ".out.lock"}
+    assert {each.name for each in tmp_path.iterdir()} == {file.name, "out"}
 
 
 def test_an_export_is_on_the_disk_before_it_appears(written, export, tmp_path, monkeypatch):

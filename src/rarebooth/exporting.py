@@ -3,7 +3,7 @@
 import re
 import shutil
 from collections.abc import Callable, Generator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -104,8 +104,7 @@ def _appearing(out: Path) -> Generator[Path]:
     """Yield an empty folder beside ``out`` that takes its place once all is written and flushed.
 
     A lock, which the system frees with its owner, tells what a killed export has left, and is
-    removed, from what another one is writing. Its file stays: whoever waits for it must not lock
-    one that the next to come no longer sees.
+    removed, from what another one is writing.
     """
     place = out.resolve()
     beside = place.with_name(f".{place.name}.part")
@@ -139,6 +138,8 @@ def _appearing(out: Path) -> Generator[Path]:
         raise unwritable(place, cause) from error  # it told of the folder that is never seen
     finally:
         shutil.rmtree(beside, ignore_errors=True)
+        with suppress(OSError):  # Windows removes no open file
+            Path(held.lock_file).unlink()  # before the release: filelock never takes a nameless one
         held.release()
 
 

@@ -9,7 +9,6 @@ import torch
 from PIL import Image
 from transformers import CLIPConfig, CLIPModel, ViTConfig, ViTModel
 
-from rarebooth.metrics.encoders import judges as opening
 from rarebooth.metrics.encoders import lpips
 from rarebooth.metrics.encoders.clip import VIT_B32
 from rarebooth.metrics.encoders.dino import VIT_S16
@@ -66,9 +65,9 @@ def opened(tmp_path_factory):
     other.save_pretrained(dino)
     (dino / "preprocessor_config.json").write_text(json.dumps(DINO_ON_THE_HUB))
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(opening, "fetched", lambda _, kind, __: clip if kind is CLIP else dino)
         patch.setattr(lpips, "installed", lambda device: None)
-        return open_judges("sd15"), model.eval(), other.eval()
+        judges = open_judges("sd15", get=lambda _, kind, __: clip if kind is CLIP else dino)
+    return judges, model.eval(), other.eval()
 
 
 def by_hand(picture, short, mean, std):
