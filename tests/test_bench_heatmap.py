@@ -40,10 +40,10 @@ def test_where_all_are_alike_none_stands_out():
 def test_a_benchmark_draws_its_subjects(tmp_path):
     plan = small_plan(tmp_path)
     benchmark = Benchmark("small", plan, Records(tmp_path / "records", {}))
-    assert benchmark.heatmap(tmp_path) is None
+    assert benchmark.heatmap(tmp_path, benchmark.results()) is None
     for job in plan.jobs:
         benchmark.records.write(job, Outcome(body=body(job)))
-    found = benchmark.heatmap(tmp_path)
+    found = benchmark.heatmap(tmp_path, benchmark.results())
     assert found is not None
     found.write()
     texts = [each.text for each in ET.parse(tmp_path / "small-subjects.svg").iter(f"{SVG}text")]

@@ -46,10 +46,11 @@ def page(folder: Path) -> str:
 
 def _sections(benchmark: Benchmark, folder: Path) -> Iterator[str]:
     yield f"## {benchmark.name}"
-    yield tables.markdown(benchmark.results()).rstrip()
+    found = benchmark.results()
+    yield tables.markdown(found).rstrip()
     yield "### Seconds of a job"
     yield benchmark.times().rstrip()
-    heated = benchmark.heatmap(folder / "pictures")
+    heated = benchmark.heatmap(folder / "pictures", found)
     if heated is not None:
         yield f"![{HEATED}]({heated.path.relative_to(folder)})\n\n*{HEATED}.*"
     for figure in _figures(benchmark, folder):
@@ -74,7 +75,7 @@ def main() -> None:
     """Write the page and the figures it shows."""
     folder = Path("benchmarks")
     for each in benchmarks(folder):
-        for figure in (*_figures(each, folder), each.heatmap(folder / "pictures")):
+        for figure in (*_figures(each, folder), each.heatmap(folder / "pictures", each.results())):
             if figure is not None:
                 figure.write()
     (folder / "README.md").write_text(page(folder), "utf-8")

@@ -90,19 +90,20 @@ class Benchmark:
 
     def write(self, folder: Path) -> Iterator[Path]:
         """Write tables and figures; yields every file."""
-        for ending, text in (("", tables.markdown(self.results())), ("-times", self.times())):
+        found = self.results()
+        for ending, text in (("", tables.markdown(found)), ("-times", self.times())):
             path = folder / f"{self.name}{ending}.md"
             with store.writing(path) as beside:
                 beside.write_text(text, encoding="utf-8")
             yield path
-        for figure in (*self.figures(folder / "pictures"), self.heatmap(folder / "pictures")):
+        pictures = folder / "pictures"
+        for figure in (*self.figures(pictures), self.heatmap(pictures, found)):
             if figure is not None:
                 figure.write()
                 yield figure.path
 
-    def heatmap(self, folder: Path) -> "Heatmap | None":
+    def heatmap(self, folder: Path, found: Results) -> "Heatmap | None":
         """The picture of every subject by every entry; None where there is but one subject."""
-        found = self.results()
         panels = [
             Panel(measures.called(name), shown)
             for name, columns in found.apart.items()
