@@ -64,7 +64,7 @@ full-size: $(STAMP)
 	$(TEST_ENV) $(BIN)/python -m pytest -m full_size
 
 reliability: $(STAMP)
-	$(TEST_ENV) TRIALS=full $(BIN)/python -m pytest tests/reliability
+	$(TEST_ENV) TRIALS=full $(BIN)/python -m pytest --numprocesses 2 --dist worksteal tests/reliability
 
 audit: $(STAMP)
 	$(BIN)/python -m venv $(VENV)-audit

@@ -78,7 +78,27 @@ def test_subjects_count_up_to_the_first_hole(tmp_path):
     assert "Failed: cat, ours, 1." in markdown(results(plan, failed))
     assert "2 of 4 subjects: backpack, can." in markdown(found)
     nothing = markdown(results(plan, {}))
-    assert nothing == ("0 of 4 subjects are finished with every entry: there is no table yet.\n")
+    assert nothing == ("0 of 4 subjects are finished with any entry: there is no table yet.\n")
+
+
+def test_before_a_subject_is_whole_the_entries_that_finished_it_are_told_of(tmp_path):
+    plan = small_plan(tmp_path)
+    first = plan.jobs_of(plan.subjects[0])
+    ours = [job for job in first if job.label == "ours"]
+    beside = [job for job in first if job.label == "theirs"]
+    found = results(plan, done(ours))
+    assert found.subjects == ("backpack",)
+    assert found.waiting == tuple(each.label for each in plan.entries if each.label != "ours")
+    assert {each.entry for each in found.rows} == {"ours"}
+    assert found.differences == ()
+    assert "Not told of yet: theirs" in markdown(found)
+    assert "theirs" not in times_markdown(plan, done(ours))
+    # A seed short, or failed, is not finished; the whole plan has nobody waiting.
+    assert results(plan, done(ours[:1])).subjects == ()
+    failed = {**done(ours), beside[0]: {"status": "failed", "error": "ResourceError: no memory"}}
+    assert "theirs" in results(plan, failed).waiting
+    assert f"Failed: backpack, theirs, {beside[0].seed}." in markdown(results(plan, failed))
+    assert results(plan, done(plan.jobs)).waiting == ()
 
 
 def test_means_are_of_the_checkpoint_that_counts(tmp_path):

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from rarebooth.bench.page import page
+from rarebooth.bench.plan import Plan
 from rarebooth.cli import run
 
 ROOT = Path(__file__).parent.parent
@@ -48,8 +49,8 @@ def test_a_documented_command_is_understood(command, tmp_path, monkeypatch, caps
         monkeypatch.setattr(f"rarebooth.api.{job}", lambda *_, **__: _stop(understood))
     for check in ("check_photos", "check_base", "check_runs"):
         monkeypatch.setattr(f"rarebooth.cli.early.{check}", lambda *_: None)
-    monkeypatch.setattr("rarebooth.cli.bench._processes", lambda _: 1)
-    monkeypatch.setattr("rarebooth.bench.unused.unused", lambda _: ())
+    empty = Plan(base="embedded", photos="miniature", subjects=(), pictures=(), entries=())
+    monkeypatch.setattr("rarebooth.bench.plan.read_plan", lambda _: empty)
     for job in ("open_benchmark", "rehearse"):
         monkeypatch.setattr(f"rarebooth.bench.running.{job}", lambda *_, **__: _stop(understood))
     monkeypatch.setattr("rarebooth.doctor.examine", lambda: understood.append("doctor") or [])

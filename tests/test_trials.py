@@ -60,6 +60,9 @@ def test_not_here(trials):
 """
 
 
+TWO_AT_A_TIME = ("-p", "xdist.plugin", "-n", "2", "--dist", "worksteal")
+
+
 def run(folder, *words):
     command = [sys.executable, "-m", "pytest", "-q", "-p", "trials", "-p", "no:cacheprovider"]
     path = os.pathsep.join((str(Path(__file__).parent), *filter(None, sys.path)))
@@ -85,6 +88,7 @@ def test_only_the_whole_folder_writes_the_table_and_it_tells_what_failed(tmp_pat
         (tmp_path / f"{name}.py").write_text(text, "utf-8")
     assert run(tmp_path, "test_one.py") is None
     assert run(tmp_path, "-k", "not good") is None
+    assert run(tmp_path, *TWO_AT_A_TIME, "-k", "not good") is None
     lines = run(tmp_path)
     assert lines is not None
     rows = [line for line in lines if line.startswith("| R")]
@@ -100,3 +104,15 @@ def test_only_the_whole_folder_writes_the_table_and_it_tells_what_failed(tmp_pat
     assert re.match(rf"\d+ \w+ {datetime.now(UTC).year}", lines[lines.index(about) + 1])
     assert rows[0].startswith("| R1 | fails after its attempts | 2 | 2, but **not the whole** | ")
     assert "failed: AssertionError too / few" in rows[0]
+    assert about.endswith("; one test at a time.")
+    two = run(tmp_path, *TWO_AT_A_TIME)
+    assert two is not None
+    assert [line for line in two if line.startswith("| R")] == rows
+    assert any(line.endswith("; 2 tests at a time.") for line in two)
+
+
+def test_a_process_that_died_leaves_no_table(tmp_path):
+    dies = "import os\n\ndef test_dies():\n    os._exit(1)\n"
+    for name, text in {"conftest": SETTING, "test_one": AFTER, "test_two": dies}.items():
+        (tmp_path / f"{name}.py").write_text(text, "utf-8")
+    assert run(tmp_path, *TWO_AT_A_TIME) is None

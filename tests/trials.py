@@ -1,19 +1,21 @@
 """Promises that are kept so many times: a few in every test run, all by ``make reliability``.
 
 A test says with ``@pytest.mark.trials`` what it tries and how often, and makes each attempt inside
-``with trial``. In full, attempts go on after one that failed, so that the table tells how many did,
-and the table is written to ``docs/reliability.md`` where all of ``tests/reliability`` was run.
+``with trial``. In full, attempts go on after one that failed, so that the table tells how many did.
+The table is written to ``docs/reliability.md`` where all of ``tests/reliability`` was run, by one
+process or by several of pytest-xdist.
 """
 
 import os
 import platform
 import subprocess
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 from types import TracebackType
+from typing import Any
 
 import pytest
 
@@ -49,6 +51,18 @@ class Trials:
         """Something that was measured, for the table."""
         self.figures.append(text)
 
+    def line(self) -> str:
+        """The row of the table."""
+        survived, figures = str(self.survived), self.figures
+        if self.skipped is not None:
+            survived = "**not tried here**"
+            figures = [*figures, " ".join(self.skipped.split()).replace("|", "/")]
+        if self.broke is not None:
+            said = " ".join(str(self.broke).split()).replace("|", "/")[:LONGEST_REASON]
+            survived += ", but **not the whole**"
+            figures = [*figures, f"failed: {type(self.broke).__name__} {said}".rstrip()]
+        return f"| {self.row} | {self.said} | {self.tried} | {survived} | {'; '.join(figures)} |"
+
 
 @dataclass
 class Trial(AbstractContextManager[int]):
@@ -74,8 +88,23 @@ class Trial(AbstractContextManager[int]):
         return FULL and isinstance(error, Exception)
 
 
+@dataclass(frozen=True)
+class Account:
+    """What one process tells of its share, as plain data that passes between processes.
+
+    ``tests``: all that were found, in their order. ``files``: their files. ``rows``: the number and
+    the line of the table, by the test. ``whole``: whether nothing was left out or stopped.
+    """
+
+    tests: list[str]
+    files: list[str]
+    rows: dict[str, tuple[int, str]]
+    whole: bool
+
+
 _rows: dict[str, Trials] = {}
 _left_out: list[pytest.Item] = []
+_told: list[Account | None] = []
 
 
 def _row(item: pytest.Item) -> Trials | None:
@@ -124,21 +153,47 @@ def pytest_deselected(items: list[pytest.Item]) -> None:
 
 def pytest_sessionfinish(session: pytest.Session, exitstatus: int) -> None:
     """Write the table, where everything was tried in full: a part of it would replace the whole."""
+    if not FULL:
+        return
+    output = getattr(session.config, "workeroutput", None)
+    if output is not None:
+        output["trials"] = asdict(_account(session, exitstatus))
+        return
+    told = _told or [_account(session, exitstatus)]
+    whole = [each for each in told if each is not None and each.whole]
+    there = {file for each in whole for file in each.files}
+    if len(whole) == len(told) and there >= {str(path) for path in FOLDER.glob("test_*.py")}:
+        PAGE.write_text(page(whole), "utf-8")
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_testnodedown(node: Any) -> None:
+    """Hear what another process tried; one that died has told nothing."""
+    told = getattr(node, "workeroutput", {}).get("trials")
+    _told.append(None if told is None else Account(**told))
+
+
+def _account(session: pytest.Session, exitstatus: int) -> Account:
     ended = exitstatus in {pytest.ExitCode.OK, pytest.ExitCode.TESTS_FAILED}
-    stopped = session.shouldstop or session.shouldfail
-    there = {item.path for item in session.items}
-    if FULL and ended and not stopped and not _left_out and there >= {*FOLDER.glob("test_*.py")}:
-        PAGE.write_text(page(_rows.values()), "utf-8")
+    return Account(
+        [item.nodeid for item in session.items],
+        sorted({str(item.path) for item in session.items}),
+        {test: (int(each.row.removeprefix("R")), each.line()) for test, each in _rows.items()},
+        ended and not (session.shouldstop or session.shouldfail or _left_out),
+    )
 
 
-def page(rows: Iterable[Trials]) -> str:
+def page(accounts: Sequence[Account]) -> str:
     """``docs/reliability.md``."""
     from importlib import metadata
 
     from rarebooth.machine import machine
 
     versions = ", ".join(f"{name} {metadata.version(name)}" for name in ("torch", "diffusers"))
-    lines = [_line(each) for each in sorted(rows, key=lambda each: int(each.row.removeprefix("R")))]
+    rows = {test: row for each in accounts for test, row in each.rows.items()}
+    found = [rows[test] for test in accounts[0].tests if test in rows]
+    lines = [line for _, line in sorted(found, key=lambda row: row[0])]
+    apart = "one test at a time" if len(accounts) == 1 else f"{len(accounts)} tests at a time"
     return "\n".join(
         (
             "# Reliability",
@@ -147,7 +202,7 @@ def page(rows: Iterable[Trials]) -> str:
             "a few of each, `make reliability` all of them, and writes this page. The numbers of",
             "the rows are those of the tests in `tests/reliability`.",
             "",
-            f"{machine()}; Python {platform.python_version()}, {versions}.",
+            f"{machine()}; Python {platform.python_version()}, {versions}; {apart}.",
             f"{datetime.now(UTC):%d %B %Y}{_commit()}.",
             "",
             "| | what is tried | tried | survived | measured |",
@@ -166,15 +221,3 @@ def _commit() -> str:
     except (OSError, subprocess.CalledProcessError):
         return ""
     return f", commit {told}"
-
-
-def _line(row: Trials) -> str:
-    survived, figures = str(row.survived), row.figures
-    if row.skipped is not None:
-        survived = "**not tried here**"
-        figures = [*figures, " ".join(row.skipped.split()).replace("|", "/")]
-    if row.broke is not None:
-        said = " ".join(str(row.broke).split()).replace("|", "/")[:LONGEST_REASON]
-        survived += ", but **not the whole**"
-        figures = [*figures, f"failed: {type(row.broke).__name__} {said}".rstrip()]
-    return f"| {row.row} | {row.said} | {row.tried} | {survived} | {'; '.join(figures)} |"

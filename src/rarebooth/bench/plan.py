@@ -18,11 +18,13 @@ import pydantic
 
 from rarebooth import hub
 from rarebooth.class_images import folder_digest
+from rarebooth.effects import idle
 from rarebooth.errors import SettingsError
 from rarebooth.methods import find as find_method
 from rarebooth.protocols import Extent
 from rarebooth.settings import (
     DrawSettings,
+    Resolved,
     check_seed,
     method_settings,
     preset_for,
@@ -130,7 +132,8 @@ class JobSpec:
 class Entry:
     """One row of the tables: a method with its settings, and what it is run on.
 
-    ``compare_to``: the entry that it is taken from, subject by subject; None for none.
+    ``compare_to``: the entry that it is taken from, subject by subject; None for none. ``idle``: a
+    sentence for each of its settings that does nothing where the others are as they are.
     """
 
     label: str
@@ -145,6 +148,7 @@ class Entry:
     draw: DrawSettings
     leave_one_out: bool
     compare_to: str | None
+    idle: tuple[str, ...]
 
     def comparable(self, other: "Entry") -> bool:
         """Whether scores of both are of as many pictures, and likeness is to the same photos.
@@ -270,10 +274,11 @@ def _entry(label: str, content: object, plan: Mapping[str, Any], names: Sequence
         if count < 1:
             raise SettingsError(f"{name} in the extent of {where} is {count}; use 1 or more.")
     only = given.get("only", plan.get("only", names))
+    resolved = _resolved(where, given, plan["base"])
     return Entry(
         label=label,
         method=given["method"],
-        settings=_settings(where, given, plan["base"]),
+        settings=method_settings(resolved.method),
         checkpoints=checkpoints,
         fixed=given["fixed"],
         score=given.get("score", "chosen"),
@@ -283,6 +288,7 @@ def _entry(label: str, content: object, plan: Mapping[str, Any], names: Sequence
         draw=_draw(where, given, plan),
         leave_one_out=given.get("leave_one_out", False),
         compare_to=given.get("compare_to"),
+        idle=tuple(idle(resolved)),
     )
 
 
@@ -325,7 +331,7 @@ def _of_subject(settings: Mapping[str, Any], subject: Subject) -> dict[str, Any]
     return {name: word if value == NOUN else value for name, value in settings.items()}
 
 
-def _settings(where: str, entry: Mapping[str, Any], base: str) -> dict[str, Any]:
+def _resolved(where: str, entry: Mapping[str, Any], base: str) -> Resolved:
     """All settings of an entry's method, so that a preset that changes is another job."""
     kind = find_method(entry["method"])
     hints = {item.name: get_type_hints(kind)[item.name] for item in fields(kind)}
@@ -334,14 +340,15 @@ def _settings(where: str, entry: Mapping[str, Any], base: str) -> dict[str, Any]
     if "steps" in hints:
         own = {"steps": last, **own}
     given = {"noun": "subject", "base": base, "method": kind.name, **own}
-    method = resolve(kind, {}, {}, given, preset_for(base)).method
+    resolved = resolve(kind, {}, {}, given, preset_for(base))
+    method = resolved.method
     steps = method.lengths()[method.stages[-1]]
     if steps is not None and steps < last:
         raise SettingsError(
             f"The last checkpoint of {where} is {last}, and it takes {steps} steps. Raise steps or "
             "leave out what comes later."
         )
-    return method_settings(method)
+    return resolved
 
 
 def _named(where: str, asked: Sequence[str], names: Collection[str]) -> tuple[str, ...]:

@@ -1,13 +1,15 @@
 """What a benchmark found: means over subjects, from its plan and its records alone.
 
 Only subjects count that every entry has finished with all its seeds, from the plan's first to the
-first hole: rows are means over these, or, where an entry is run on some, over those. Seeds are
-averaged to a subject, subjects to a mean. Nothing depends on the order of jobs or where they ran.
+first hole: rows are means over these, or, where an entry is run on some, over those. As long as
+there is none, the entries that have finished the first subject are told of without the others.
+Seeds are averaged to a subject, subjects to a mean. Nothing depends on the order of jobs or where
+they ran.
 """
 
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import permutations, takewhile
 from statistics import fmean, stdev
 from typing import Any, Final, TypeAlias
@@ -67,7 +69,8 @@ class Row:
 class Results:
     """What tables show.
 
-    ``subjects``: those that count. ``of``: how many the plan has. ``drawn``: what each entry's
+    ``subjects``: those that count. ``of``: how many the plan has. ``waiting``: entries that are not
+    told of yet. ``drawn``: what each entry's
     pictures were. ``conventions``: what each metric's numbers rest on, by metric. ``references``:
     rows that no training made. ``differences``: entries less those they are compared to, subject by
     subject. ``steps``: entries at those checkpoints that are scored of every subject.
@@ -83,6 +86,7 @@ class Results:
     base: str
     subjects: tuple[str, ...]
     of: int
+    waiting: tuple[str, ...]
     drawn: tuple[str, ...]
     conventions: Mapping[str, tuple[str, ...]]
     rows: tuple[Row, ...]
@@ -101,18 +105,19 @@ class Results:
 
 def results(plan: Plan, records: Mapping[JobSpec, Record]) -> Results:
     """Average the records of a plan's jobs; those that are not there yet may be missing."""
-    bodies = counted(plan, records)
-    of_entries = {entry.label: _of(entry, bodies) for entry in plan.entries}
+    told = told_of(plan, records)
+    bodies = counted(told, records)
+    of_entries = {entry.label: _of(entry, bodies) for entry in told.entries}
     seeds = {
         (entry.label, choice): _seeds(of_entries[entry.label], choice)
-        for entry in plan.entries
+        for entry in told.entries
         for choice in CHOICES
         if choice != ORACLE or entry.score == "all"
     }
     apart = {
         f"{metric} {of}": {
             entry.label: _means(seeds[entry.label, "held-out"]).get(f"{metric} {of}", {})
-            for entry in plan.entries
+            for entry in told.entries
         }
         for metric, of in APART
     }
@@ -120,24 +125,25 @@ def results(plan: Plan, records: Mapping[JobSpec, Record]) -> Results:
         base=next((job.plain["base"] for job in bodies), plan.base),
         subjects=tuple(dict.fromkeys(job.subject for job in bodies)),
         of=len(plan.subjects),
-        drawn=_drawn(plan),
+        waiting=tuple(entry.label for entry in plan.entries if entry not in told.entries),
+        drawn=_drawn(told),
         conventions=_conventions(bodies.values()),
         rows=tuple(_row(*row, _means(values)) for row, values in seeds.items() if values),
         references=tuple(_references(bodies)),
-        differences=tuple(_differences(plan, seeds)),
-        steps=tuple(row for entry in plan.entries for row in _steps(of_entries[entry.label])),
+        differences=tuple(_differences(told, seeds)),
+        steps=tuple(row for entry in told.entries for row in _steps(of_entries[entry.label])),
         validation=tuple(
-            row for entry in plan.entries for row in _validation(of_entries[entry.label])
+            row for entry in told.entries for row in _validation(of_entries[entry.label])
         ),
-        fixed={entry.label: str(entry.fixed) for entry in plan.entries},
+        fixed={entry.label: str(entry.fixed) for entry in told.entries},
         chosen={
             label: dict(Counter(body["chosen"]["held-out"] for body in own.values()))
             for label, own in of_entries.items()
         },
         spread=tuple(_spread(seeds)),
         apart=apart,
-        ahead={name: _ahead(plan, columns) for name, columns in apart.items()},
-        costs=_costs(plan, bodies),
+        ahead={name: _ahead(told, columns) for name, columns in apart.items()},
+        costs=_costs(told, bodies),
         failed=tuple(
             f"{job.subject}, {job.label}, {job.seed}"
             for job in plan.jobs
@@ -146,14 +152,25 @@ def results(plan: Plan, records: Mapping[JobSpec, Record]) -> Results:
     )
 
 
+def told_of(plan: Plan, records: Mapping[JobSpec, Record]) -> Plan:
+    """The plan, of those entries that have finished the first subject where not all have."""
+    first = plan.jobs_of(plan.subjects[0])
+    missing = {job.label for job in first if not _finished([job], records)}
+    there = {job.label for job in first} - missing
+    if not missing:
+        return plan
+    return replace(plan, entries=tuple(each for each in plan.entries if each.label in there))
+
+
 def counted(plan: Plan, records: Mapping[JobSpec, Record]) -> dict[JobSpec, Body]:
     """The jobs of the first subjects that are finished with every entry and seed."""
-
-    def finished(jobs: Sequence[JobSpec]) -> bool:
-        return all(job in records and records[job]["status"] == "done" for job in jobs)
-
-    groups = takewhile(finished, (plan.jobs_of(subject) for subject in plan.subjects))
+    every = (plan.jobs_of(subject) for subject in plan.subjects)
+    groups = takewhile(lambda jobs: _finished(jobs, records), every)
     return {job: records[job]["body"] for group in groups for job in group}
+
+
+def _finished(jobs: Iterable[JobSpec], records: Mapping[JobSpec, Record]) -> bool:
+    return all(job in records and records[job]["status"] == "done" for job in jobs)
 
 
 def means_of_entries(

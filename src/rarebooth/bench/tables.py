@@ -19,6 +19,7 @@ from rarebooth.bench.results import (
     counted,
     means_of_entries,
     timed,
+    told_of,
 )
 
 FOLLOWED: Final = (*measures.LIKENESS, *measures.BESIDE, *measures.CLASS)
@@ -64,7 +65,7 @@ def markdown(found: Results) -> str:
     """The results as Markdown."""
     if not found.subjects:
         return _lines(
-            f"0 of {found.of} subjects are finished with every entry: there is no table yet.",
+            f"0 of {found.of} subjects are finished with any entry: there is no table yet.",
             _failed(found),
         )
     return _lines(
@@ -76,6 +77,7 @@ def markdown(found: Results) -> str:
         "all four (the beach, sunflowers, a mountain, a white rug), of cats and dogs the beach "
         "and the mountain; oracle: the best by "
         f"{' '.join(JUDGED_BY)} of the scores that are shown, for which no user could choose.",
+        _waiting(found),
         _failed(found),
         *chain.from_iterable(
             _section(
@@ -109,6 +111,7 @@ def markdown(found: Results) -> str:
 
 def times_markdown(plan: Plan, records: Mapping[JobSpec, Record]) -> str:
     """Seconds of a job as Markdown: means over the jobs that count, another on every machine."""
+    plan = told_of(plan, records)
     bodies = counted(plan, records)
     phases = tuple(dict.fromkeys(phase for body in bodies.values() for phase in timed(body)))
     means = means_of_entries(plan, bodies, lambda _, body: timed(body), phases)
@@ -227,6 +230,10 @@ def _table(headings: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
 def _section(title: str, *parts: str) -> tuple[str, ...]:
     """A heading and what stands under it; nothing where nothing does."""
     return (f"### {title}", *parts) if any(parts) else ()
+
+
+def _waiting(found: Results) -> str:
+    return f"Not told of yet: {', '.join(found.waiting)}." if found.waiting else ""
 
 
 def _failed(found: Results) -> str:

@@ -8,9 +8,11 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import typer
 
 from rarebooth.cli.console import notice, out
+from rarebooth.defaults import EMBEDDED
 
 if TYPE_CHECKING:
     from rarebooth.bench.executors import Executor
+    from rarebooth.bench.plan import Plan
     from rarebooth.bench.work import Progress
 
 
@@ -49,12 +51,14 @@ def command(
 
     A job that has its record is not run again, so that a benchmark that was killed continues.
     """
+    from rarebooth.bench.plan import read_plan
     from rarebooth.bench.running import open_benchmark, outlook, rehearse
 
-    for sentence in _idle(executor, workers, address, plan_file):
+    plan = read_plan(plan_file)
+    for sentence in _idle(executor, workers, address, plan):
         notice(sentence)
     place = out_folder or records.parent / "results"
-    count = 1 if executor == "inline" else workers or _processes(plan_file)
+    count = 1 if executor == "inline" else workers or _processes(plan)
     if dry_run:
         lines = rehearse(
             plan_file, records, workers=count, threads=threads, retry_failed=retry_failed
@@ -76,18 +80,14 @@ def command(
         out().print(f"wrote {path}")
 
 
-def _idle(
-    executor: str, workers: int | None, address: str | None, plan_file: Path
-) -> Iterator[str]:
+def _idle(executor: str, workers: int | None, address: str | None, plan: "Plan") -> Iterator[str]:
     """A sentence for each setting, of the command or of the plan, that has no effect."""
     if workers is not None and executor != "pool":
         yield f"--workers has no effect here: {executor} has no processes of its own to count."
     if address is not None and executor != "ray":
         yield "--address has no effect here: it goes with --executor ray."
-
-    from rarebooth.bench.unused import unused
-
-    yield from unused(plan_file)
+    for entry in plan.entries:
+        yield from (f"[entries.{entry.label}]: {sentence}" for sentence in entry.idle)
 
 
 def _say(step: "Progress") -> None:
@@ -96,12 +96,9 @@ def _say(step: "Progress") -> None:
     out().print(f"{step.done}/{step.total} {job.subject} {job.label} seed {job.seed}: {ending}")
 
 
-def _processes(plan_file: Path) -> int:
+def _processes(plan: "Plan") -> int:
     """How many jobs a machine bears at once: of a real base, whose training fills it, one."""
-    from rarebooth.bench.plan import read_plan
-    from rarebooth.defaults import EMBEDDED
-
-    return os.cpu_count() or 1 if read_plan(plan_file).base == EMBEDDED else 1
+    return os.cpu_count() or 1 if plan.base == EMBEDDED else 1
 
 
 def _executor(kind: str, workers: int, threads: int, address: str | None) -> "Executor":

@@ -36,6 +36,10 @@ The Hub's own settings of it squeeze the picture to 224 pixels, which gives othe
 """
 
 
+PUBLISHED: Final = ((VIT_B32, CLIP), (VIT_S16, DINO))
+"""The judges of published tables, and what their folders hold."""
+
+
 def open_judges(
     base_name: str,
     device: str = "cpu",
@@ -82,17 +86,15 @@ def pending(base_name: str) -> list[str]:
     if base_name == EMBEDDED:
         return []
     try:
-        told = [
-            hub.pending_download((name,), kind) for name, kind in ((VIT_B32, CLIP), (VIT_S16, DINO))
-        ]
+        told = [hub.pending_download((name,), kind) for name, kind in PUBLISHED]
     except BaseModelError as error:
         raise SettingsError(str(error)) from error
     return [each for each in told if each is not None]
 
 
-def _folders(notice: Callable[[str], None], get: Getting) -> tuple[Path, Path]:
+def _folders(notice: Callable[[str], None], get: Getting) -> list[Path]:
     try:
-        return get(VIT_B32, CLIP, notice), get(VIT_S16, DINO, notice)
+        return [get(name, kind, notice) for name, kind in PUBLISHED]
     except BaseModelError as error:
         raise SettingsError(str(error)) from error
 
