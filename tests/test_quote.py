@@ -16,17 +16,28 @@ from rarebooth.base import Session
 from rarebooth.class_images import CACHE
 from rarebooth.cli import job as screen
 from rarebooth.errors import DivergedError, Interrupted
-from rarebooth.quote import CLASS_IMAGES, FILES, FIRST_PICTURE, PROBES, Quote, _Drawing, quote
+from rarebooth.quote import (
+    CLASS_IMAGES,
+    FILES,
+    FIRST_PICTURE,
+    PREPARATION,
+    PROBES,
+    Quote,
+    _Drawing,
+    quote,
+)
 from rarebooth.training import CHOICE, SHEET, class_cache
 from training_jobs import finish, record
 
 
 def test_a_quote_names_every_part_of_the_run_in_its_order(job):
     quoted = quote(job(previews="sheet", choose="held-out"))
-    assert list(quoted.seconds) == ["token", FIRST_PICTURE, FILES, "denoiser", CHOICE, SHEET]
+    stages = ["token", FIRST_PICTURE, FILES, "denoiser"]
+    assert list(quoted.seconds) == [PREPARATION, *stages, CHOICE, SHEET]
     assert all(seconds > 0 for seconds in quoted.seconds.values())
     assert quoted.total == pytest.approx(sum(quoted.seconds.values()))
-    assert list(quote(job(previews="none", choose="last")).seconds) == ["token", FILES, "denoiser"]
+    bare = quote(job(previews="none", choose="last"))
+    assert list(bare.seconds) == [PREPARATION, "token", FILES, "denoiser"]
 
 
 def test_disk_and_memory_are_those_of_the_plan_and_of_this_process(job):
@@ -119,13 +130,14 @@ def test_class_images_that_are_kept_already_cost_less(job, tmp_path, monkeypatch
 
 def test_steps_and_pictures_are_multiplied_by_what_one_takes(job, monkeypatch):
     planned = job(previews="sheet", choose="held-out", probe_every=2)
-    monkeypatch.setattr(quote_module, "_pace", lambda _: {"token": 2.0, "denoiser": 3.0})
+    monkeypatch.setattr(quote_module, "_pace", lambda _: (7.0, {"token": 2.0, "denoiser": 3.0}))
     monkeypatch.setattr(quote_module, "_drawing", lambda _: _Drawing(0.5, 0.0, 2.0))
     monkeypatch.setattr(quote_module, "_seconds_a_byte", lambda *_: 0.25)
     each = planned.settings.preset.preview.forwards * 0.5 + 2
     lengths = planned.lengths
     whole = [name for name in planned.checkpoints if name != "stage-one"]
     assert quote(planned).seconds == {
+        PREPARATION: 7.0,
         "token": 2.0 * lengths["token"],
         FIRST_PICTURE: each,
         PROBES: 2 * 16 * 0.5,
@@ -162,6 +174,9 @@ def bytes_behind(handle):
 def test_a_run_takes_what_was_quoted(job, tiny_base, monkeypatch):
     base, clock = tiny_base(), Clock()
     monkeypatch.setattr(plan_module, "open_base", lambda *_, **__: base)
+    monkeypatch.setattr(
+        base, "posterior", clock.slow(base.posterior, lambda images: 20 * len(images))
+    )
     planned = job(steps=12, checkpoint_every=6, save_state_every=2, previews="sheet", probe_every=3)
     monkeypatch.setattr(quote_module.time, "perf_counter", clock)
     # A picture's pass takes a second, and every part of the run at least a tenth of the whole.
@@ -175,7 +190,8 @@ def test_a_run_takes_what_was_quoted(job, tiny_base, monkeypatch):
     began = clock.now
     finish(planned)
     assert quoted.total == pytest.approx(clock.now - began, rel=0.1)
-    assert min(quoted.seconds[part] for part in (PROBES, FILES, SHEET)) > 0.1 * quoted.total
+    parts = (PREPARATION, PROBES, FILES, SHEET)
+    assert min(quoted.seconds[part] for part in parts) > 0.1 * quoted.total
 
 
 def test_what_is_left_follows_the_pace_that_was_found():

@@ -29,6 +29,11 @@ def learnt_from(photos: Photos) -> Photos:
     return photos[:-1] if len(photos) >= ENOUGH_PHOTOS else photos
 
 
+def looked_on(photos: Photos) -> Photos:
+    """The photos that a probe looks on: the one that is not trained on, or all where none is."""
+    return photos[-1:] if len(photos) >= ENOUGH_PHOTOS else photos
+
+
 @dataclass(frozen=True)
 class Probe:
     """Fixed noise on fixed photos."""

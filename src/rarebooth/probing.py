@@ -7,7 +7,7 @@ from pathlib import Path
 from rarebooth import prompts
 from rarebooth.base import Session
 from rarebooth.plan import Plan
-from rarebooth.probe import ENOUGH_PHOTOS, Probe, stalled
+from rarebooth.probe import Probe, looked_on, stalled
 from rarebooth.run import Step
 from rarebooth.run_files import read_steps
 from rarebooth.tokens import fill
@@ -35,7 +35,7 @@ class ProbeWatch:
         template: str = getattr(method, "prompt", prompts.PLAIN)
         phrase = method.phrases([subject.noun for subject in job.subjects])[0]
         return cls(
-            Probe.of(job.base, images[-1:] if len(images) >= ENOUGH_PHOTOS else images),
+            Probe.of(job.base, looked_on(images)),
             settings.probe_every,
             settings.patience,
             method.stages[-1],

@@ -19,7 +19,7 @@ from rarebooth.base import Base, Session
 from rarebooth.folder import of_last_stage
 from rarebooth.photos import Pixels
 from rarebooth.plan import CHECKPOINT_BYTES, Plan
-from rarebooth.probe import PAIRS
+from rarebooth.probe import PAIRS, looked_on
 from rarebooth.prompts import SHEET_SCENES
 from rarebooth.protocols import Extent
 from rarebooth.run import Run
@@ -27,6 +27,7 @@ from rarebooth.sample import batch_for
 from rarebooth.training import CHOICE, SHEET, class_cache
 
 CLASS_IMAGES: Final = "class images"
+PREPARATION: Final = "preparation"
 FIRST_PICTURE: Final = "first picture"
 PROBES: Final = "probes"
 FILES: Final = "checkpoints and states"
@@ -51,9 +52,10 @@ LONGEST_PASS: Final = 1.0
 class Quote:
     """``seconds``: what each part of the training takes, in order. ``memory``, ``disk``: bytes.
 
-    The parts are CLASS_IMAGES, the stages, FIRST_PICTURE, PROBES, FILES, CHOICE and SHEET, those
-    that there are. PROBES and FILES come between the steps of the last stage, and are named before
-    it. What judges take is left out: it is little beside the drawing of what they judge.
+    The parts are CLASS_IMAGES, PREPARATION, the stages, FIRST_PICTURE, PROBES, FILES, CHOICE and
+    SHEET, those that there are. PREPARATION comes before the first step, the encoding of photos
+    most of all. PROBES and FILES come between the steps of the last stage, and are named before it.
+    What judges take is left out: it is little beside the drawing of what they judge.
     ``memory``: the most that was used while probing, of the GPU if there is one, else by this
     process since it began; None where the system does not say.
     """
@@ -90,7 +92,7 @@ def quote(job: Plan) -> Quote:
     pictures = dict(_pictures(job))
     if job.base.device.type == "cuda":
         torch.cuda.reset_peak_memory_stats(job.base.device)
-    pace = _pace(job)
+    preparation, pace = _pace(job)
     probes = _probes(job)
     drawing = _drawing(job.base) if pictures or probes or method.prior_images else NO_DRAWING
     preset = job.settings.preset
@@ -100,13 +102,15 @@ def quote(job: Plan) -> Quote:
         drawn, told = _class_images(job)
         a_class_image = preset.draw.forwards * drawing.a_pass + drawing.decoding
         seconds[CLASS_IMAGES] = drawn * a_class_image + told * drawing.encoding
+    seconds[PREPARATION] = preparation
     *_, last = method.stages
     for stage in method.stages:
         if stage == last:
             if FIRST_PICTURE in pictures:
                 seconds[FIRST_PICTURE] = pictures.pop(FIRST_PICTURE) * each
             if probes:
-                seconds[PROBES] = probes * PAIRS * drawing.a_pass
+                encoded = len(looked_on(job.subjects[0].images)) * drawing.encoding
+                seconds[PROBES] = encoded + probes * PAIRS * drawing.a_pass
             if written := _written(job, pace[last]):
                 seconds[FILES] = written * _seconds_a_byte(job, written)
         seconds[stage] = pace[stage] * (lengths[stage] or 0)
@@ -114,8 +118,8 @@ def quote(job: Plan) -> Quote:
     return Quote(seconds, _most_memory(job.base.device), job.disk_needed)
 
 
-def _pace(job: Plan) -> dict[str, float]:
-    """Seconds a step of each stage."""
+def _pace(job: Plan) -> tuple[float, dict[str, float]]:
+    """Seconds until the first step begins, and of a step of each stage."""
     method: Any = job.settings.method.shortened(PROBED, last=PROBED_LAST)
     if method.prior_images:
         method = replace(method, class_images=1)
@@ -138,10 +142,15 @@ def _pace(job: Plan) -> dict[str, float]:
             taken = times[method.stages[-1]]
             if len(taken) >= PROBED and sum(taken) > PATIENCE:
                 break
-    return {
+    pace = {
         stage: statistics.median(taken[1:] or taken) if taken else 0.0
         for stage, taken in times.items()
     }
+    first = next((stage for stage, taken in times.items() if taken), None)
+    # What compiling took is kept for the run, which does not pay for it again.
+    if first is None or train.compile:
+        return 0.0, pace
+    return max(0.0, times[first][0] - pace[first]), pace
 
 
 def _blank(session: Session, prompt: str, count: int) -> Pixels:  # noqa: ARG001  as a Source
