@@ -20,6 +20,7 @@ from rarebooth.bench.running import rehearse
 from rarebooth.bench.subjects import photographed
 from rarebooth.choose import Quality
 from rarebooth.cli import run as command
+from rarebooth.errors import ResourceError
 from rarebooth.protocols import VALIDATION, Extent
 from rarebooth.world.subjects import BENCHMARK
 
@@ -180,10 +181,33 @@ def test_what_chooses_shares_no_prompt_and_no_seed_with_what_scores(noun):
         assert not {*choosing.seeds} & {*scored.seeds}
 
 
+def test_jobs_that_failed_are_told_with_an_error_until_they_are_run_again(
+    plan_file, bodies, tmp_path, capsys, monkeypatch
+):
+    def failing(spec, precision):
+        assert precision == "fp32"
+        if spec.method == "dreambooth":
+            raise ResourceError("No space is left.")
+        return bodies[spec.label]
+
+    monkeypatch.setattr(running, "fetch_judges", lambda *_: None)
+    monkeypatch.setattr(running, "run_job", failing)
+    flags = [str(plan_file), "--records", str(tmp_path / "records"), "--executor", "inline"]
+    for _ in range(2):
+        assert command(["bench", *flags]) == 1
+        told = capsys.readouterr()
+        assert "1 of 2 jobs failed" in told.err
+        assert "--retry-failed" in told.err
+        assert "No space is left." in told.err
+        assert "small.md" in told.out
+    monkeypatch.setattr(running, "run_job", lambda spec, precision: bodies[spec.label])
+    assert command(["bench", *flags, "--retry-failed"]) == 0
+
+
 def test_a_benchmark_continues_where_it_stopped_and_draws_its_figures(
     plan_file, bodies, tmp_path, capsys, monkeypatch
 ):
-    monkeypatch.setattr(running, "run_job", lambda spec: bodies[spec.label])
+    monkeypatch.setattr(running, "run_job", lambda spec, precision: bodies[spec.label])
     fetched = []
     monkeypatch.setattr(running, "fetch_judges", lambda base, _: fetched.append(base))
     records = tmp_path / "records"

@@ -1,6 +1,8 @@
 """A benchmark's plan: what it may say, the jobs it makes, and what their keys depend on."""
 
 import dataclasses
+from hashlib import sha256
+from importlib import resources
 from pathlib import Path
 
 import pytest
@@ -283,3 +285,16 @@ def test_the_ablations_name_what_they_are_compared_to():
         assert entries[label].compare_to == "dreambooth"
         assert entries[label].checkpoints == entries["dreambooth"].checkpoints
     assert entries["dreambooth-left-out"].compare_to == "two-stage-left-out"
+
+
+JUDGED = {1: "7778748f821b2556"}
+"""By ``CODE`` the digest of the weights that judge the miniature, which no job's key tells of."""
+
+
+def test_records_of_other_judges_are_made_anew():
+    assets = Path(str(resources.files("rarebooth"))) / "assets"
+    found = sha256()
+    for name in ("judges/clip", "judges/dino", "examiner"):
+        found.update((assets / name / "model.safetensors").read_bytes())
+    said = "the judges are others: count CODE up in bench/plan.py, and note their digest here"
+    assert JUDGED.get(plans.CODE) == found.hexdigest()[:16], said

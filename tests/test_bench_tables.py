@@ -2,15 +2,19 @@
 
 import json
 import random
+import re
 from dataclasses import asdict
 from typing import Any
 
 import pytest
 
 from bench_jobs import PLAN, body, small_plan
-from rarebooth.bench.intervals import over_subjects, paired
 from rarebooth.bench.results import results
 from rarebooth.bench.tables import markdown, times_markdown
+from rarebooth.intervals import estimate, paired
+
+SIX = PLAN.replace('"dog"]', '"dog", "duck_toy", "vase"]')
+"""With as many subjects as an interval is shown of."""
 
 
 def done(jobs) -> dict[Any, dict[str, Any]]:
@@ -24,27 +28,27 @@ def row(rows, entry, choice):
 def test_an_interval_by_hand():
     # Of five values with one 1, the resampled mean is Bin(5, 1/5) / 5: P(0) = 0.328, P(<= 2) =
     # 0.942, P(<= 3) = 0.993; 2.5 % lie at 0 and 97.5 % at 3 / 5.
-    found = over_subjects([0.0, 0.0, 1.0, 0.0, 0.0])
+    found = estimate([0.0, 0.0, 1.0, 0.0, 0.0])
     assert (found.mean, found.low, found.high, found.count) == (0.2, 0.0, 0.6, 5)
     # With one 0 it is the other way round: P(>= 4 zeros) = 0.007, P(>= 3) = 0.058, P(>= 2) = 0.263,
     # so that 2.5 % lie at 2 / 5 and 9 % would lie at 3 / 5.
-    other = over_subjects([1.0, 1.0, 0.0, 1.0, 1.0])
+    other = estimate([1.0, 1.0, 0.0, 1.0, 1.0])
     assert (other.mean, other.low, other.high) == (0.8, 0.4, 1.0)
     # Of 0 and 1 it is 0 in a quarter of draws and 1 in another.
-    two = over_subjects([0.0, 1.0])
+    two = estimate([0.0, 1.0])
     assert (two.mean, two.low, two.high) == (0.5, 0.0, 1.0)
-    one = over_subjects([0.7])
+    one = estimate([0.7])
     assert (one.mean, one.low, one.high, one.count) == (0.7, 0.7, 0.7, 1)
 
 
 def test_an_interval_is_the_same_each_time_and_narrows_with_subjects():
     dice = random.Random(0)
     values = [dice.gauss(0.5, 0.1) for _ in range(40)]
-    found = over_subjects(values)
-    assert found == over_subjects(values)
+    found = estimate(values)
+    assert found == estimate(values)
     # The normal approximation: 1.96 standard errors to each side.
     assert found.high - found.low == pytest.approx(2 * 1.96 * 0.1 / 40**0.5, rel=0.25)
-    few = over_subjects(values[:10])
+    few = estimate(values[:10])
     assert few.high - few.low > found.high - found.low
 
 
@@ -142,10 +146,10 @@ def test_means_are_of_the_checkpoint_that_counts(tmp_path):
 
 
 def test_the_text_shows_what_was_found_and_is_json_able(tmp_path):
-    plan = small_plan(tmp_path)
+    plan = small_plan(tmp_path, SIX)
     found = results(plan, done(plan.jobs))
     text = markdown(found)
-    assert json.loads(json.dumps(asdict(found)))["of"] == 4
+    assert json.loads(json.dumps(asdict(found)))["of"] == 6
     header = next(line for line in text.splitlines() if line.startswith("| entry | checkpoint"))
     assert header == (
         "| entry | checkpoint | CLIP-I, diverse ↑ | DINO, diverse ↑ | CLIP-I, simple ↑ "
@@ -161,8 +165,8 @@ def test_the_text_shows_what_was_found_and_is_json_able(tmp_path):
     )
     held = {label: found.apart["dino diverse"][label] for label in ("ours", "theirs")}
     assert ahead == sum(held["ours"][name] > held["theirs"][name] for name in held["ours"])
-    assert ahead + behind == of == 4
-    assert f"| ours | - | {ahead} of 4 |" in text
+    assert ahead + behind == of == 6
+    assert f"| ours | - | {ahead} of 6 |" in text
     assert "class came nearer to the photos ↓" in text
     assert "class moved" not in text
     assert "| ours | fixed: 20 |" in text
@@ -177,7 +181,7 @@ def test_the_text_shows_what_was_found_and_is_json_able(tmp_path):
 @pytest.mark.parametrize("measure", ["placed simple", "following diverse.property", "drift class"])
 def test_whatever_is_a_column_has_a_paired_difference(tmp_path, measure):
     """A loss with an interval is told like a gain."""
-    plan = small_plan(tmp_path)
+    plan = small_plan(tmp_path, SIX)
     records = done(plan.jobs)
     metric, of = measure.split()
     for job, record in records.items():
@@ -191,17 +195,17 @@ def test_whatever_is_a_column_has_a_paired_difference(tmp_path, measure):
 
 
 def test_every_checkpoint_has_a_row_and_the_choice_is_counted(tmp_path):
-    plan = small_plan(tmp_path)
+    plan = small_plan(tmp_path, SIX)
     records = done(plan.jobs)
     for job, record in records.items():
         chosen = str(job.checkpoints[-1 if job.subject == "dog" else 0])
         record["body"]["chosen"]["held-out"] = chosen
         for name in map(str, job.checkpoints if job.label == "ours" else ()):
             for each in record["body"]["checkpoints"][name]["scores"].values():
-                each["diverse"] = {"value": int(name) / 100 + (job.subject == "dog") * 0.4}
+                each["diverse"] = {"value": int(name) / 100 + (job.subject == "dog") * 0.6}
         record["body"]["checkpoints"][chosen].setdefault("scores", {})
     found = results(plan, records)
-    # Theirs is scored of every subject at its first checkpoint alone, which is its fixed one.
+    # Theirs is scored at the checkpoints that count alone.
     assert [(each.entry, each.choice) for each in found.steps] == [
         ("ours", "10"),
         ("ours", "20"),
@@ -210,13 +214,13 @@ def test_every_checkpoint_has_a_row_and_the_choice_is_counted(tmp_path):
     for name in ("10", "20", "30"):
         of_step = row(found.steps, "ours", name).estimates["dino diverse"].mean
         assert of_step == pytest.approx(int(name) / 100 + 0.1)
-    assert found.chosen == {"ours": {"10": 6, "30": 2}, "theirs": {"10": 3, "20": 1}}
+    assert found.chosen == {"ours": {"10": 10, "30": 2}, "theirs": {"10": 5, "20": 1}}
     assert row(found.validation, "theirs", "20").estimates["likeness"].mean == pytest.approx(0.2)
     # The harmonic mean of 0.2 and 0.5.
     assert row(found.validation, "ours", "20").estimates["harmonic"].mean == pytest.approx(2 / 7)
     text = markdown(found)
-    assert "0.286 [0.286, 0.286] | fixed, 0 of 8 jobs |" in text
-    assert "0.375 [0.375, 0.375] | 2 of 8 jobs |" in text
+    assert "0.286 [0.286, 0.286] | fixed, 0 of 12 jobs |" in text
+    assert "0.375 [0.375, 0.375] | 2 of 12 jobs |" in text
 
 
 def test_rows_that_no_training_made_stand_beside(tmp_path):
@@ -234,6 +238,32 @@ def test_rows_that_no_training_made_stand_beside(tmp_path):
     )
     assert (real.estimates["dino simple"].mean, real.estimates["dino simple"].count) == (0.75, 3)
     assert (base.entry, base.estimates["clip_t class"].mean) == ("the base, untrained", 0.5)
+
+
+def test_the_base_has_a_row_for_every_way_that_entries_draw(tmp_path):
+    plan = small_plan(tmp_path, f"{PLAN}extent = {{ others = 1 }}\n")
+    records = done(plan.jobs)
+    for job, record in records.items():
+        numbers = {"dino": {"real": 0.75}, "clip_t": {"class.base": 0.5 + 0.1 * job.extent.others}}
+        for about in record["body"]["checkpoints"].values():
+            for metric, given in numbers.items():
+                told = {of: {"value": value} for of, value in given.items()}
+                about.setdefault("scores", {}).setdefault(metric, {}).update(told)
+    found = results(plan, records).references
+    assert [each.entry for each in found] == [
+        "photos among themselves",
+        "the base, untrained, as with ours",
+        "the base, untrained, as with theirs",
+    ]
+    ours, theirs = (each.estimates["clip_t class"].mean for each in found[1:])
+    assert (ours, theirs) == (pytest.approx(0.5 + 0.1 * plan.entries[0].extent.others), 0.6)
+
+
+def test_an_interval_is_not_shown_of_few(tmp_path):
+    plan = small_plan(tmp_path)
+    text = markdown(results(plan, done(plan.jobs)))
+    assert "where they are 5 or more" in text
+    assert not re.search(r"\d \[[-+\d]", text)
 
 
 def test_the_spread_is_over_the_seeds_of_a_subject(tmp_path):
@@ -301,15 +331,15 @@ def test_the_text_does_not_depend_on_order_or_seconds(tmp_path):
 
 
 def test_a_number_of_few_subjects_says_of_how_many(tmp_path):
-    plan = small_plan(tmp_path)
+    plan = small_plan(tmp_path, SIX)
     records = done(plan.jobs)
     for job in plan.jobs[-3:]:
         for checkpoint in records[job]["body"]["checkpoints"].values():
             checkpoint.get("scores", {}).pop("clip_t", None)
     found = results(plan, records)
     each = row(found.rows, "theirs", "fixed").estimates
-    assert (each["clip_t diverse"].count, each["dino diverse"].count) == (3, 4)
-    assert f"[{each['clip_t diverse'].low:.3f}, {each['clip_t diverse'].high:.3f}] (3) |" in (
+    assert (each["clip_t diverse"].count, each["dino diverse"].count) == (5, 6)
+    assert f"[{each['clip_t diverse'].low:.3f}, {each['clip_t diverse'].high:.3f}] (5) |" in (
         markdown(found)
     )
 

@@ -10,7 +10,7 @@ from PIL import Image
 from rarebooth import artifact, drawing, sample
 from rarebooth.artifact import Header
 from rarebooth.delta import Change, Delta
-from rarebooth.errors import DivergedError, SettingsError
+from rarebooth.errors import DivergedError, ResourceError, SettingsError
 from rarebooth.pictures import picture_name
 from toy_base import WIDTH, ToyBase
 
@@ -121,6 +121,16 @@ def test_what_was_drawn_before_a_failure_is_kept(base, subject, tmp_path, monkey
     for path in (tmp_path / "out").iterdir():
         with Image.open(path) as picture:
             picture.load()
+
+
+def test_a_folder_that_cannot_be_written_is_told_before_anything_is_drawn(
+    base, subject, tmp_path, monkeypatch
+):
+    file = subject()
+    (tmp_path / "taken").write_bytes(b"")
+    monkeypatch.setattr(base, "denoise", lambda *_: pytest.fail("was drawn"))
+    with pytest.raises(ResourceError, match=r"cannot be written into .*taken"):
+        drawing.generate(file, ["{}"], tmp_path / "taken", drawing=QUICK)
 
 
 @pytest.mark.parametrize(

@@ -10,19 +10,19 @@ from PIL import Image
 from PIL.PngImagePlugin import PngInfo
 
 from judging import JUDGES
-from rarebooth import evaluation, reporting
+from rarebooth import evaluation, intervals, reporting
 from rarebooth.choose import Quality
-from rarebooth.errors import ArtifactError, RareboothError, SettingsError
+from rarebooth.errors import ArtifactError, DivergedError, RareboothError, SettingsError
 from rarebooth.evaluation import CHOOSING, evaluate, read_photos, read_set
 from rarebooth.folder import RunFolder
 from rarebooth.metric import PictureSet
 from rarebooth.protocols import Extent, Protocol
-from rarebooth.report import estimates
 from rarebooth.report.figures import FIGURES
 from rarebooth.scores import value
+from rarebooth.settings import preset_for
 from rarebooth.world.signature import MINIATURE_KEY
 from rarebooth.world.subjects import Individual
-from training_jobs import finish
+from training_jobs import finish, record
 
 SMALL = Extent(diverse=1, simple=2, validation=1, others=4)
 OTHER = Extent(diverse=1, simple=3, validation=1, others=4)
@@ -107,6 +107,10 @@ def test_a_photo_that_a_probe_looked_at_is_none_that_was_learnt_from(
     (near,) = views[0].nearest
     assert not np.array_equal(near.photo, left_out)
     assert len(views[0].photos) == 5
+    # Where the recommended one is not there, it is of the checkpoint that stands for the run.
+    monkeypatch.setattr(reporting, "_pictures", lambda *_: {"2": drawn["5"]})
+    reporting.make_report([tmp_path / "probed"], tmp_path / "page.html")
+    assert (views[1].recommended, views[1].shown, len(views[1].nearest)) == ("5", "2", 1)
 
 
 def test_the_base_itself_has_not_drifted(run, toy):
@@ -173,6 +177,47 @@ def test_the_cost_is_of_what_was_drawn_and_scored_in_every_call(run, monkeypatch
     assert cost(SMALL, "4") == (3 * each + 2 * chosen, {"drawing": 15, "scoring": 3})
     # What is scored in another way is another's cost: base and checkpoint, three pictures each.
     assert cost(OTHER, "4") == (6, {"drawing": 5, "scoring": 1})
+
+
+def test_a_checkpoint_that_cannot_be_drawn_has_no_scores_and_the_others_do(run, monkeypatch):
+    worn, said, bad = [], [], {"4"}
+    wear, draw = evaluation.wear, evaluation.draw_set
+
+    def noted(session, file):
+        worn.append(file.parent.name)
+        return wear(session, file)
+
+    def drawn(*given):
+        if worn and worn[-1] in bad:
+            raise DivergedError("a picture is not a number")
+        return draw(*given)
+
+    monkeypatch.setattr(evaluation, "wear", noted)
+    monkeypatch.setattr(evaluation, "draw_set", drawn)
+    found = evaluate(run, extent=SMALL, notice=said.append)
+    assert list(found["checkpoints"]) == ["2", "5"]
+    assert said == ["Checkpoint 4 has no scores: a picture is not a number"]
+    assert json.loads(RunFolder(run).scores.read_text("utf-8")) == found
+    bad |= {"2", "5"}
+    with pytest.raises(DivergedError):
+        evaluate(run, extent=OTHER)
+
+
+def test_scores_of_another_precision_are_not_mixed_with_these(run, toy, monkeypatch):
+    assert evaluate(run, extent=SMALL, checkpoints=["2"])["precision"] == "fp32"
+    assert len(evaluate(run, extent=SMALL, checkpoints=["4"])["checkpoints"]) == 2
+    monkeypatch.setattr(toy, "precision", "bf16")
+    assert list(evaluate(run, extent=SMALL, checkpoints=["5"])["checkpoints"]) == ["5"]
+
+
+def test_the_cost_knows_the_class_images_whoever_drew_them(run, job, tmp_path):
+    assert evaluate(run, extent=SMALL)["cost"]["unet_pictures_class_images"] == 0
+    finish(job("prior", prior="true", class_images=3))
+    cost = evaluate(tmp_path / "prior", extent=SMALL, checkpoints=["5"])["cost"]
+    forwards = preset_for("toy").draw.forwards
+    assert cost["unet_pictures_class_images"] == 3 * forwards
+    seconds = record(tmp_path / "prior")["seconds"]
+    assert seconds["class images"] > 0
 
 
 def test_a_grid_of_pictures_is_read_back_as_it_was(run, toy):
@@ -252,7 +297,7 @@ def slight(run, monkeypatch):
     extent = Extent(diverse=1, simple=1, validation=1, others=1)
     evaluate(run, extent=extent, checkpoints=["2"])
     monkeypatch.setattr(reporting, "_pictures", lambda *_: {})
-    monkeypatch.setattr(estimates, "RESAMPLES", 10)
+    monkeypatch.setattr(intervals, "DRAWS", 10)
     return run
 
 

@@ -469,13 +469,12 @@ def test_what_a_killed_export_has_left_is_no_obstacle_and_goes(written, export, 
             (beside / "half").write_bytes(b"half")
             os.kill(os.getpid(), signal.SIGKILL)
     assert os.WTERMSIG(os.waitpid(child, 0)[1]) == signal.SIGKILL
-    (tmp_path / ".out.4711.part").mkdir()  # as versions before named it
-    (tmp_path / ".out.other.part").mkdir()
+    (tmp_path / ".out.2.part").mkdir()  # of an export into out.2, which may be under way
     assert (tmp_path / ".out.part/half").is_file()
     made = export(file, "embedding")
     assert not (made.folder / "half").exists()
     left = {each.name for each in tmp_path.iterdir()}
-    assert left == {file.name, "out", ".out.other.part"}
+    assert left == {file.name, "out", ".out.2.part"}
 
 
 def test_two_exports_into_one_folder_are_not_mixed(written, export, tmp_path):

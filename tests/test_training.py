@@ -19,6 +19,8 @@ from rarebooth import artifact, defaults, settings, store, training
 from rarebooth import plan as plan_module
 from rarebooth import record as record_module
 from rarebooth.base import Batch, Session
+from rarebooth.choose import Choice
+from rarebooth.class_images import folder_digest
 from rarebooth.errors import ArtifactError, BusyError, DivergedError, ResourceError, SettingsError
 from rarebooth.folder import RunFolder, subject_file
 from rarebooth.plan import plan
@@ -145,7 +147,7 @@ def test_time_is_booked_on_what_it_went_to(job, toy, tmp_path, monkeypatch):
     takes(10, artifact, "save")
     takes(100, training, "_first_picture", lambda *_: None)
     takes(1000, store, "save_state")
-    takes(10000, training, "draw_sheet", lambda _: None)
+    takes(10000, training, "draw_sheet", lambda *_: None)
     finish(job(previews="sheet"))
     assert record(tmp_path / "run")["seconds"] == {
         "preparation": 0.1,
@@ -188,7 +190,7 @@ def test_weights_and_moments_are_given_back_before_the_sheet_is_drawn(job, monke
         optimisers.append(weakref.ref(made))
         return made
 
-    def drawn(_):
+    def drawn(*_):
         gc.collect()
         assert len(optimisers) == 2
         assert all(reference() is None for reference in optimisers)
@@ -204,7 +206,7 @@ def test_weights_and_moments_are_given_back_before_the_sheet_is_drawn(job, monke
 def test_once_all_steps_are_taken_only_what_is_left_is_done_again(job, tmp_path, monkeypatch, lost):
     finish(job("straight", previews="sheet"))
     with monkeypatch.context() as patch:
-        patch.setattr(training, "draw_sheet", lambda _: 1 / 0)
+        patch.setattr(training, "draw_sheet", lambda *_: 1 / 0)
         with pytest.raises(ZeroDivisionError):
             finish(job(previews="sheet"))
     folder = RunFolder(tmp_path / "run")
@@ -214,6 +216,64 @@ def test_once_all_steps_are_taken_only_what_is_left_is_done_again(job, tmp_path,
     assert finish(job(previews="sheet")) == [("contact sheet", 0)]
     same_result(tmp_path / "straight", folder.path)
     assert record(folder.path)["status"] == "finished"
+
+
+def test_a_checkpoint_that_cannot_be_drawn_is_left_out_of_the_sheet(job, tmp_path, monkeypatch):
+    draw, calls, said = training._draw, [], []
+
+    def drawn(*given):
+        calls.append(given)
+        if len(calls) in {1, 5}:  # the first picture; the base, after stage one, 2 steps, 4 steps
+            raise DivergedError("a picture is not a number")
+        return draw(*given)
+
+    monkeypatch.setattr(training, "_draw", drawn)
+    finish(job(previews="sheet"), notice=said.append)
+    folder = RunFolder(tmp_path / "run")
+    assert record(folder.path)["status"] == "finished"
+    assert not folder.first_picture.exists()
+    with Image.open(folder.sheet) as sheet:
+        assert sheet.info["rarebooth:checkpoints"] == "stage-one, 2, 5"
+    assert said == [
+        "There is no first picture: a picture is not a number",
+        "The contact sheet leaves out '4 steps': a picture is not a number",
+    ]
+
+
+@pytest.mark.parametrize(("asked", "then"), [("held-out", "last"), ("last", "held-out")])
+def test_a_run_that_continues_chooses_as_is_asked_for_now(job, tmp_path, monkeypatch, asked, then):
+    monkeypatch.setattr(training, "_choice", lambda *_: Choice("2", "held-out", "2 is best"))
+    with monkeypatch.context() as patch:
+        patch.setattr(training, "draw_sheet", lambda *_: 1 / 0)
+        with pytest.raises(ZeroDivisionError):
+            finish(job(previews="sheet", choose=asked))
+    finish(job(previews="sheet", choose=then))
+    folder = RunFolder(tmp_path / "run")
+    said = record(folder.path)
+    chosen = "5" if then == "last" else "2"
+    assert (said["recommended"], said["choice"]["rule"]) == (chosen, then)
+    assert folder.subject.read_bytes() == folder.checkpoint(chosen).read_bytes()
+
+
+def test_a_run_does_not_go_on_in_another_precision(job, toy, tmp_path, monkeypatch):
+    stop_after(job(), 3)
+    assert record(tmp_path / "run")["precision"] == "fp32"
+    monkeypatch.setattr(toy, "precision", "bf16")
+    with pytest.raises(SettingsError, match="precision: fp32 -> bf16"):
+        job()
+    monkeypatch.undo()
+
+
+def test_a_file_managers_file_among_class_photos_is_no_other_run(tmp_path):
+    folder = tmp_path / "dogs"
+    folder.mkdir()
+    Image.new("RGB", (8, 8)).save(folder / "dog.png")
+    before = folder_digest(folder)
+    (folder / ".DS_Store").write_bytes(b"seen")
+    (folder / "Thumbs.db").write_bytes(b"seen")
+    assert folder_digest(folder) == before
+    Image.new("RGB", (8, 8)).save(folder / "other.png")
+    assert folder_digest(folder) != before
 
 
 def test_a_finished_run_whose_subject_file_was_deleted_gets_it_back(job, tmp_path):

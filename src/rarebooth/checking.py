@@ -27,6 +27,7 @@ MOST_FILES = 10_000
 """Files of a folder that are looked at."""
 
 PICKLE = "holds a pickle, which can run code; rarebooth never opens one"
+MISNAMED = "is no pickle that can be told, and is named as what programs unpickle; remove it."
 AGAIN = "Get it again from where it came."
 
 Borrow = Callable[[], "Base"]
@@ -120,7 +121,8 @@ def _folder(folder: Path, borrow: Borrow | None) -> Report:
     codes: list[str] = []
     told: list[str] = []
     fits: list[bool] = []
-    every = list(islice(_files(folder), MOST_FILES + 1))
+    links: list[str] = []
+    every = list(islice(_files(folder, links), MOST_FILES + 1))
     if len(every) > MOST_FILES:
         raise ArtifactError(f"{folder} holds more than {MOST_FILES} files; name one within it.")
     for path in every:
@@ -136,6 +138,9 @@ def _folder(folder: Path, borrow: Borrow | None) -> Report:
             problems.append(f"{name} cannot be looked through: {error}.")
         if pipeline.is_index(path) and name != pipeline.INDEX:
             problems += [f"{name}: {problem}" for problem in pipeline.names_strangers(path)]
+        undecided = report.kind == UNKNOWN and report.facts["size"]
+        if (report.safe or undecided) and pickles.UNPICKLED.search(name):
+            problems.append(f"{name} {MISNAMED}")
         if report.kind == UNKNOWN:
             continue
         files[name] = report.kind
@@ -144,6 +149,8 @@ def _folder(folder: Path, borrow: Borrow | None) -> Report:
         fits += [report.facts["fits"]] if "fits" in report.facts else []
     if codes:
         problems.append(f"It brings or names code, which programs may run: {names.some(codes)}.")
+    if links:
+        problems.append(f"It links to folders, which were not looked into: {names.some(links)}.")
     safe = safe and not problems
     problems += told
     facts |= {"size": size, "files": files}
@@ -157,10 +164,20 @@ def _folder(folder: Path, borrow: Borrow | None) -> Report:
     return Report("folder", safe, facts, tuple(problems))
 
 
-def _files(folder: Path) -> Iterator[Path]:
-    """The plain files below a folder; links to folders are not followed, and devices not opened."""
-    for place, folders, found in os.walk(folder):
+def _files(folder: Path, links: list[str]) -> Iterator[Path]:
+    """The plain files below a folder; devices are not opened.
+
+    Links to folders are not followed, and are added to ``links``. Raises OSError where a folder
+    cannot be read.
+    """
+
+    def refuse(error: OSError) -> None:
+        raise error
+
+    for place, folders, found in os.walk(folder, onerror=refuse):
         folders.sort()
+        every = (Path(place, name) for name in folders)
+        links += [path.relative_to(folder).as_posix() for path in every if path.is_symlink()]
         yield from (path for name in sorted(found) if (path := Path(place, name)).is_file())
 
 

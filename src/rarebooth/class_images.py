@@ -8,7 +8,6 @@ import hashlib
 import io
 import json
 import re
-import tempfile
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -234,7 +233,7 @@ class Folder(Source):
 
 
 def folder_digest(folder: Path) -> str:
-    """SHA-256, in hex, of the files in a folder of class photos.
+    """SHA-256, in hex, of the pictures in a folder of class photos.
 
     One that cannot be read, or is larger than any photo, is left out of training, and counts by its
     name alone.
@@ -245,7 +244,7 @@ def folder_digest(folder: Path) -> str:
     if not folder.is_dir():
         raise PhotosError(f"there is no folder of class photos {str(folder)!r}; check the path")
     try:
-        files = sorted(file for file in folder.iterdir() if file.is_file())
+        files = sorted(file for file in folder.iterdir() if is_picture(file))
     except OSError as error:
         raise PhotosError(
             f"the folder of class photos {str(folder)!r} cannot be read ({error.strerror}); check "
@@ -312,10 +311,10 @@ def _keep(path: Path, picture: Pixels, text: Mapping[str, str]) -> None:
 
 def _require_writable(folder: Path) -> None:
     """Find out before a batch is drawn, which can take minutes."""
+    from rarebooth.store import write_nothing  # noqa: PLC0415
+
     try:
-        folder.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryFile(dir=folder):
-            pass
+        write_nothing(folder)
     except OSError as error:
         raise _unwritable(folder, error) from error
 

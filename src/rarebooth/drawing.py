@@ -17,6 +17,7 @@ from rarebooth.errors import SettingsError
 from rarebooth.folder import AnyPath, subject_file
 from rarebooth.pictures import picture_name, picture_text, save_png
 from rarebooth.settings import DrawSettings, check_seed, preset_for
+from rarebooth.store import unwritable, write_nothing
 from rarebooth.tokens import fill
 
 
@@ -62,6 +63,10 @@ def generate(
     for prompt in filled:
         if not learnt.delta.called_by(prompt):
             notice(f"{prompt!r} does not name the subject; {_advice(learnt.delta.phrases)}.")
+    try:
+        write_nothing(Path(out))
+    except OSError as error:
+        raise unwritable(Path(out, "a picture"), error) from error
     jobs = [(prompt, seed + index) for prompt in filled for index in range(count)]
     paths: list[Path] = []
     with Session(opened) as session:

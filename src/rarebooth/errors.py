@@ -67,6 +67,10 @@ class DivergedError(RareboothError):
     exit_code = 5
 
 
+class BenchmarkError(RareboothError):
+    """Jobs of a benchmark that failed, whose errors are in their records."""
+
+
 class Interrupted(RareboothError):
     """Work was asked to stop; what is needed to go on is saved."""
 

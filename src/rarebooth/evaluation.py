@@ -11,13 +11,16 @@ import numpy as np
 from PIL import Image
 
 from rarebooth import artifact, choose, scores, store
+from rarebooth.artifact import Header
 from rarebooth.base import Base, Session
 from rarebooth.bases import open_base
+from rarebooth.catalogue import cost
 from rarebooth.choose import Quality
 from rarebooth.delta import Delta
-from rarebooth.errors import SettingsError
+from rarebooth.errors import DivergedError, SettingsError
 from rarebooth.evidence import draw_set
 from rarebooth.folder import AnyPath, RunFolder, of_last_stage
+from rarebooth.methods import find as find_method
 from rarebooth.metric import Evidence, Judges, PictureSet
 from rarebooth.metrics.encoders.judges import open_judges
 from rarebooth.photos import Pixels, mark_in
@@ -59,12 +62,18 @@ class Evaluator:
     passes: int = 0
 
     def evaluate(
-        self, names: Sequence[str], progress: Callable[[str, int, int], None]
+        self,
+        names: Sequence[str],
+        progress: Callable[[str, int, int], None],
+        notice: Callable[[str], None],
     ) -> dict[str, Any]:
-        """Score these checkpoints; ``progress`` is told which is next, and of how many."""
+        """Score these checkpoints; ``progress`` is told which is next, and of how many.
+
+        One that cannot be drawn is left out, and ``notice`` is told so. Raises DivergedError where
+        that is so of all.
+        """
         with Session(self.base) as session:
             beside = self.extent.beside(self.noun)
-            learnt = learnt_photos(self.record, self.photos)
             progress(BASE, 0, len(names) + 1)
             untouched = self._sets(session, BASE, beside, self.noun, self.base.identity.digest)
             # The subject's prompts with the plain noun: what the base makes of them.
@@ -73,36 +82,48 @@ class Evaluator:
             found: dict[str, Any] = {}
             for done, name in enumerate(names, start=1):
                 progress(name, done, len(names) + 1)
-                (phrase,), digest = wear(session, self.folder.checkpoint(name))
-                drawn = self._sets(session, name, of_subject, phrase, digest)
-                others = self._sets(session, name, beside, self.noun, digest)
-                choosing = {CHOOSING: self.extent.choosing()}
-                validation = self._sets(session, name, choosing, phrase, digest)[CHOOSING]
-                began = time.monotonic()
-                quality = choose.quality(validation, self.photos, self.noun, self.judges)
-                evidence = Evidence(
-                    self.noun,
-                    self.photos,
-                    drawn,
-                    others,
-                    untouched,
-                    self.judges,
-                    self.individual,
-                    learnt,
-                )
-                found[name] = {
-                    "subject": digest,
-                    "validation": {**asdict(quality), "harmonic": quality.harmonic},
-                    "scores": scores.score(evidence),
-                }
-                self.seconds["scoring"] += time.monotonic() - began
+                try:
+                    found[name] = self._scored(session, name, untouched)
+                except DivergedError as error:
+                    if done == len(names) and not found:
+                        raise
+                    notice(f"Checkpoint {name} has no scores: {error}")
                 session.wear(Delta(()))
         return {**self._about(), **_recommended(self.record), "checkpoints": found}
+
+    def _scored(
+        self, session: Session, name: str, untouched: Mapping[str, PictureSet]
+    ) -> dict[str, Any]:
+        (phrase,), digest = wear(session, self.folder.checkpoint(name))
+        drawn = self._sets(session, name, self.extent.subject(self.noun), phrase, digest)
+        others = self._sets(session, name, self.extent.beside(self.noun), self.noun, digest)
+        choosing = {CHOOSING: self.extent.choosing()}
+        validation = self._sets(session, name, choosing, phrase, digest)[CHOOSING]
+        began = time.monotonic()
+        quality = choose.quality(validation, self.photos, self.noun, self.judges)
+        evidence = Evidence(
+            self.noun,
+            self.photos,
+            drawn,
+            others,
+            untouched,
+            self.judges,
+            self.individual,
+            learnt_photos(self.record, self.photos),
+        )
+        scored = scores.score(evidence)
+        self.seconds["scoring"] += time.monotonic() - began
+        return {
+            "subject": digest,
+            "validation": {**asdict(quality), "harmonic": quality.harmonic},
+            "scores": scored,
+        }
 
     def _about(self) -> dict[str, Any]:
         return {
             "noun": self.noun,
             "base": asdict(self.base.identity),
+            "precision": self.base.precision,
             "drawing": asdict(self.draw),
             **({} if self.preview == self.draw else {"preview": asdict(self.preview)}),
             "extent": asdict(self.extent),
@@ -201,6 +222,7 @@ def evaluate(
         SettingsError: no finished run with photos of one subject, one that is damaged, or no judges
             to be had.
         ArtifactError: a checkpoint that is not there.
+        DivergedError: none of the checkpoints can be drawn.
     """
     folder = RunFolder(Path(run))
     record = _finished(folder)
@@ -234,11 +256,14 @@ def evaluate(
         preview=DrawSettings(**record["preview"]) if "preview" in record else draw,
         extent=extent or Extent(),
     )
-    found = evaluator.evaluate(names, progress)
+    found = evaluator.evaluate(names, progress, notice)
     earlier = _earlier(folder, found)
     scored = {**earlier.get("checkpoints", {}), **found.pop("checkpoints")}
     found |= {
-        "cost": _added(earlier.get("cost", {}), found["cost"]),
+        "cost": {
+            **_added(earlier.get("cost", {}), found["cost"]),
+            "unet_pictures_class_images": _class_images(record, header),
+        },
         "best_held_out": _best_held_out(folder, scored),
         "checkpoints": scored,
     }
@@ -347,8 +372,16 @@ def _earlier(folder: RunFolder, now: Mapping[str, Any]) -> dict[str, Any]:
         before = read_scores(folder.scores)
     except (OSError, SettingsError):
         return {}
-    parts = ("base", "drawing", "preview", "extent", "conventions")
+    parts = ("base", "precision", "drawing", "preview", "extent", "conventions")
     return before if all(before.get(key) == now.get(key) for key in parts) else {}
+
+
+def _class_images(record: Mapping[str, Any], header: Header) -> int:
+    """Passes of the U-Net for the class images that a run learnt from, whoever drew them."""
+    if record.get("class_photos") is not None:
+        return 0
+    method = find_method(header.method)(**header.settings)
+    return cost(method).class_images * preset_for(header.base.name).draw.forwards
 
 
 def _added(before: Mapping[str, Any], now: Mapping[str, Any]) -> dict[str, Any]:

@@ -1,6 +1,5 @@
 """Exporting as a job on disk: a run folder or subject file in, a folder for other programs out."""
 
-import re
 import shutil
 from collections.abc import Callable, Generator, Mapping
 from contextlib import contextmanager, suppress
@@ -103,8 +102,8 @@ def _require_free(out: Path) -> None:
 def _appearing(out: Path) -> Generator[Path]:
     """Yield an empty folder beside ``out`` that takes its place once all is written and flushed.
 
-    A lock, which the system frees with its owner, tells what a killed export has left, and is
-    removed, from what another one is writing.
+    A lock, which the system frees with its owner, tells what a killed export has left from what
+    another one is writing.
     """
     place = out.resolve()
     beside = place.with_name(f".{place.name}.part")
@@ -120,7 +119,7 @@ def _appearing(out: Path) -> Generator[Path]:
     except OSError as error:
         raise unwritable(place, error) from error
     try:
-        _remove_what_was_left(place)
+        shutil.rmtree(beside, ignore_errors=True)  # what a killed export has left
         beside.mkdir()
         yield beside
         for each in (*beside.rglob("*"), beside):
@@ -141,11 +140,3 @@ def _appearing(out: Path) -> Generator[Path]:
         with suppress(OSError):  # Windows removes no open file
             Path(held.lock_file).unlink()  # before the release: filelock never takes a nameless one
         held.release()
-
-
-def _remove_what_was_left(place: Path) -> None:
-    # Earlier versions named theirs after the process.
-    name = re.compile(rf"\.{re.escape(place.name)}(\.[0-9]+)?\.part")
-    for left in place.parent.iterdir():
-        if name.fullmatch(left.name):
-            shutil.rmtree(left, ignore_errors=True)

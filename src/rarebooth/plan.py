@@ -32,7 +32,7 @@ SMALLEST = 1
 """Side in pixels at which photos are read only to see whether they can be."""
 
 CHECKPOINT_BYTES = 2
-"""Bytes a checkpoint takes for each number that is trained: fp16."""
+"""Bytes a checkpoint takes for each number that is trained: fp16, of changes to whole weights."""
 
 WEIGHT_BYTES = 4
 """Bytes of each number that is trained, and of its gradient: fp32."""
@@ -216,7 +216,8 @@ class Plan(Draft):
         """
         whole = len(of_last_stage(self.checkpoints))
         states = self.state_bytes * min(MOST_STATES, self.states + 1)
-        return int(self.trained * (CHECKPOINT_BYTES * whole + max(states, CHECKPOINT_BYTES)))
+        each = self.checkpoint_bytes
+        return int(self.trained * (each * whole + max(states, each)))
 
     @property
     def memory_needed(self) -> int:
@@ -255,6 +256,11 @@ class Plan(Draft):
     def state_bytes(self) -> float:
         """Bytes a state takes for each number that is trained."""
         return WEIGHT_BYTES + self._moments
+
+    @property
+    def checkpoint_bytes(self) -> int:
+        """Bytes a checkpoint takes for each number that is trained; adapters are not halved."""
+        return WEIGHT_BYTES if getattr(self.settings.method, "rank", 0) else CHECKPOINT_BYTES
 
     @property
     def states(self) -> int:
@@ -487,6 +493,9 @@ def _earlier(job: Plan) -> dict[str, Any] | None:
     # A finished run draws and chooses nothing any more: asking for that is asking for another run.
     free = FREE_TO_CHANGE - {"choose", "previews"} if finished else FREE_TO_CHANGE
     kept = json.loads(json.dumps(now))
+    if not finished and "precision" in earlier:
+        # "auto" is another one on another device, and what is learnt would be a mixture of both.
+        before["precision"], kept["precision"] = earlier["precision"], job.base.precision
     before |= {key: kept[key] for key in free & kept.keys()}
     changed = differences(before, kept)
     if changed:

@@ -18,7 +18,7 @@ from torch import Tensor
 from rarebooth.base import Base, Session
 from rarebooth.folder import of_last_stage
 from rarebooth.photos import Pixels
-from rarebooth.plan import CHECKPOINT_BYTES, Plan
+from rarebooth.plan import Plan
 from rarebooth.probe import PAIRS, looked_on
 from rarebooth.prompts import SHEET_SCENES
 from rarebooth.protocols import Extent
@@ -94,7 +94,10 @@ def quote(job: Plan) -> Quote:
         torch.cuda.reset_peak_memory_stats(job.base.device)
     preparation, pace = _pace(job)
     probes = _probes(job)
-    drawing = _drawing(job.base) if pictures or probes or method.prior_images else NO_DRAWING
+    variants = _variants(job) - 1
+    encoded = variants * sum(len(subject.images) for subject in job.taught)
+    needed = pictures or probes or encoded or method.prior_images
+    drawing = _drawing(job.base) if needed else NO_DRAWING
     preset = job.settings.preset
     each = preset.preview.forwards * drawing.a_pass + drawing.decoding
     seconds: dict[str, float] = {}
@@ -102,15 +105,15 @@ def quote(job: Plan) -> Quote:
         drawn, told = _class_images(job)
         a_class_image = preset.draw.forwards * drawing.a_pass + drawing.decoding
         seconds[CLASS_IMAGES] = drawn * a_class_image + told * drawing.encoding
-    seconds[PREPARATION] = preparation
+    seconds[PREPARATION] = preparation + encoded * drawing.encoding
     *_, last = method.stages
     for stage in method.stages:
         if stage == last:
             if FIRST_PICTURE in pictures:
                 seconds[FIRST_PICTURE] = pictures.pop(FIRST_PICTURE) * each
             if probes:
-                encoded = len(looked_on(job.subjects[0].images)) * drawing.encoding
-                seconds[PROBES] = encoded + probes * PAIRS * drawing.a_pass
+                encoding = len(looked_on(job.subjects[0].images)) * drawing.encoding
+                seconds[PROBES] = encoding + probes * PAIRS * drawing.a_pass
             if written := _written(job, pace[last]):
                 seconds[FILES] = written * _seconds_a_byte(job, written)
         seconds[stage] = pace[stage] * (lengths[stage] or 0)
@@ -123,6 +126,8 @@ def _pace(job: Plan) -> tuple[float, dict[str, float]]:
     method: Any = job.settings.method.shortened(PROBED, last=PROBED_LAST)
     if method.prior_images:
         method = replace(method, class_images=1)
+    if _variants(job) > 1:
+        method = replace(method, variants=1)
     times: dict[str, list[float]] = {stage: [] for stage in method.stages}
     train = job.settings.train
     run = Run(
@@ -151,6 +156,12 @@ def _pace(job: Plan) -> tuple[float, dict[str, float]]:
     if first is None or train.compile:
         return 0.0, pace
     return max(0.0, times[first][0] - pace[first]), pace
+
+
+def _variants(job: Plan) -> int:
+    """How many pictures a method makes of each photo before it encodes them."""
+    method: Any = job.settings.method
+    return method.variants if getattr(method, "augment", False) else 1
 
 
 def _blank(session: Session, prompt: str, count: int) -> Pixels:  # noqa: ARG001  as a Source
@@ -204,7 +215,7 @@ def _probes(job: Plan) -> int:
 
 def _written(job: Plan, pace: float) -> int:
     """Bytes of what is trained that the run will write, its last stage taking ``pace`` a step."""
-    checkpoints = CHECKPOINT_BYTES * (len(of_last_stage(job.checkpoints)) + 1)
+    checkpoints = job.checkpoint_bytes * (len(of_last_stage(job.checkpoints)) + 1)
     states = job.states
     if job.state_seconds:
         steps = job.lengths[job.settings.method.stages[-1]] or 0

@@ -64,6 +64,7 @@ class RunRecord:
             },
             "class_photos": job.class_photos_digest,
             "device": str(base.device),
+            "precision": base.precision,
             "versions": {
                 "python": platform.python_version(),
                 **{name: metadata.version(name) for name in used},
@@ -114,12 +115,11 @@ class RunRecord:
 
     @property
     def chosen(self) -> bool:
-        """Whether the recommended checkpoint was chosen, and not only the last one noted."""
+        """Whether the recommended checkpoint was chosen as is asked for now."""
         choice = self.content["choice"]
         if choice is None or self.recommended is None:
             return False
-        # A machine without judges falls back on the last, whatever was asked for.
-        return choice["rule"] == "last" or self.job.settings.train.choose == choice["rule"]
+        return choice["rule"] == self.job.settings.train.choose
 
     def choose(self, choice: Choice) -> None:
         """Note which checkpoint is recommended, and why."""

@@ -1,6 +1,7 @@
 """A report as a job on disk: evaluated run folders in, one page out."""
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Final
 
@@ -45,17 +46,17 @@ def _view(folder: RunFolder) -> RunView:
     record = folder.read() or {}
     photos, _ = read_photos(folder)
     learnt = learnt_photos(record, photos)
-    pictures = _pictures(folder, scores, photos.shape[1])
-    shown = pictures.get(str(scores.get("recommended")), {})
-    return RunView(
+    view = RunView(
         name=folder.path.resolve().name,
         record=record,
         scores=scores,
         losses=[said for _, said in read_steps(folder.steps)],
         photos=photos,
-        pictures=pictures,
-        nearest=_nearest(scores["base"]["name"], shown, photos if learnt is None else learnt),
+        pictures=_pictures(folder, scores, photos.shape[1]),
     )
+    shown = view.pictures.get(view.shown or "", {})
+    compared = photos if learnt is None else learnt
+    return replace(view, nearest=_nearest(scores["base"]["name"], shown, compared))
 
 
 def _pictures(

@@ -2,6 +2,7 @@
 
 import json
 import math
+import os
 from contextlib import AbstractContextManager, nullcontext, suppress
 from pathlib import Path
 from types import TracebackType
@@ -63,6 +64,8 @@ class StepLog(AbstractContextManager["StepLog"]):
         try:
             with self._path.open("a", encoding="utf-8") as file:
                 file.write(text)
+                file.flush()
+                os.fsync(file.fileno())  # a state that outlives a power cut counts on these lines
         except OSError as error:
             raise unwritable(self._path, error, len(text)) from error
 

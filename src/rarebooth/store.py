@@ -16,6 +16,7 @@ import re
 import secrets
 import shutil
 import sys
+import tempfile
 import time
 from collections.abc import Generator, Iterator, Mapping
 from contextlib import contextmanager, suppress
@@ -96,7 +97,8 @@ def unwritable(path: Path, error: Exception, needed: int | None = None) -> Resou
         return ResourceError(
             f"No space is left to write {path.name} into {path.parent}: {wants}{free(path):,} "
             "bytes are free. Free some space there and give the same command again: train, "
-            "evaluate and bench go on from what is saved, other commands begin anew."
+            "evaluate and bench (with --retry-failed) go on from what is saved, other commands "
+            "begin anew."
         )
     reason = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
     return ResourceError(
@@ -129,6 +131,16 @@ def write_json(path: Path, content: Mapping[str, Any], indent: int | None = 2) -
     text = f"{json.dumps(content, indent=indent, separators=separators, ensure_ascii=False)}\n"
     with writing(path, len(text.encode())) as beside:
         beside.write_text(text, encoding="utf-8")
+
+
+def write_nothing(folder: Path) -> None:
+    """Make a folder where it is missing, and a file in it that is gone at once.
+
+    Raises OSError where that cannot be, before work whose result would be lost.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryFile(dir=folder):
+        pass
 
 
 def free(path: Path) -> int:

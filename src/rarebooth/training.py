@@ -23,7 +23,7 @@ from rarebooth.errors import DivergedError, Interrupted, ResourceError, Settings
 from rarebooth.evaluation import CHOOSING, draw_or_read, wear
 from rarebooth.folder import STAGE_NAMES, RunFolder, of_last_stage
 from rarebooth.metrics.encoders.judges import open_judges
-from rarebooth.photos import world_mark
+from rarebooth.photos import Pixels, world_mark
 from rarebooth.pictures import drawing_text, picture_text, save_png
 from rarebooth.plan import Plan
 from rarebooth.probing import ProbeWatch
@@ -123,6 +123,21 @@ def _class_images(
     return replace(class_cache(job), progress=progress)
 
 
+@dataclass(frozen=True)
+class _Booked(Source):
+    """Class images whose time is booked apart: it is none where they are kept already."""
+
+    source: Source
+    record: RunRecord
+
+    def __call__(self, session: Session, prompt: str, count: int) -> Pixels:
+        self.record.book("preparation")
+        try:
+            return self.source(session, prompt, count)
+        finally:
+            self.record.book("class images")
+
+
 def class_cache(job: Plan) -> Cached:
     """Where class images of a plan are kept, and drawn where they are missing."""
     drawing = Drawing(**job.settings.preset.draw.options)
@@ -141,6 +156,7 @@ def _train(
         last = yield from _take_steps(job, record, stop, class_images, notice)
     job.folder.discard_state()
     if not record.chosen:
+        last = of_last_stage(job.folder.checkpoints())[-1]
         unjudged = job.unjudged(job.folder.checkpoints())
         if unjudged is None:
             yield Progress(CHOICE, 0, 1, None, None)
@@ -153,7 +169,7 @@ def _train(
         shutil.copyfile(chosen, beside)
     if job.settings.train.previews != "none":
         yield Progress(SHEET, 0, 1, None, None)
-        draw_sheet(job)
+        draw_sheet(job, notice)
         record.book(SHEET)
 
 
@@ -179,7 +195,7 @@ def _take_steps(
     run = Run(
         settings.seed,
         state,
-        class_images,
+        _Booked(class_images, record),
         settings.split_batches,
         notice,
         settings.low_memory,
@@ -207,7 +223,7 @@ def _take_steps(
                 artifact.save(written, step.snapshot(), _header(job, name))
                 record.book("checkpoints")
                 if name in STAGE_NAMES and settings.previews != "none":
-                    written = _first_picture(job, session, name)
+                    written = _first_picture(job, session, name, notice) or written
                     record.book("first picture")
             asked, at_end = stop(), step.done == step.total
             all_taken = stalled or (at_end and step.stage == method.stages[-1])
@@ -299,21 +315,31 @@ def _choice(
     return Choice(chosen, "held-out", why(qualities, chosen), qualities)
 
 
-def _first_picture(job: Plan, session: Session, checkpoint: str) -> Path:
+def _first_picture(
+    job: Plan, session: Session, checkpoint: str, notice: Callable[[str], None]
+) -> Path | None:
     learnt = artifact.load(job.folder.checkpoint(checkpoint))
     prompt, seed = fill(prompts.PLAIN, learnt.delta.phrases[0]), job.settings.train.seed
-    picture = _draw(job, session, [prompt], [seed])[0]
+    try:
+        picture = _draw(job, session, [prompt], [seed])[0]
+    except DivergedError as error:
+        notice(f"There is no first picture: {error}")
+        return None
     text = picture_text(prompt, seed, learnt, job.settings.preset.preview)
     save_png(job.folder.first_picture, Image.fromarray(picture), text)
     return job.folder.first_picture
 
 
-def draw_sheet(job: Plan) -> None:
-    """Draw ``contact-sheet.png``: the photos, then six scenes by base and checkpoints."""
+def draw_sheet(job: Plan, notice: Callable[[str], None]) -> None:
+    """Draw ``contact-sheet.png``: the photos, then six scenes by base and checkpoints.
+
+    A checkpoint that cannot be drawn is left out, and ``notice`` is told so.
+    """
     folder, names = job.folder, job.folder.checkpoints()
     scenes = prompts.SHEET_SCENES
     seeds = [job.settings.train.seed + index for index in range(len(scenes))]
     rows: list[Row] = []
+    drawn: dict[str, None] = {}
     with Session(job.base) as session:
         for number, subject in enumerate(job.subjects):
             session.wear(Delta(()))  # takes off what the subject before left on
@@ -326,13 +352,17 @@ def draw_sheet(job: Plan) -> None:
                 filled = [fill(scene, phrase) for scene in scenes]
                 after = name.replace("-", " ")
                 label = f"after {after}" if name in STAGE_NAMES else f"{name} steps"
-                rows.append(Row(label, _draw(job, session, filled, seeds)))
+                try:
+                    rows.append(Row(label, _draw(job, session, filled, seeds)))
+                    drawn[name] = None
+                except DivergedError as error:
+                    notice(f"The contact sheet leaves out {label!r}: {error}")
     captions = [scene.removeprefix(f"{prompts.PLAIN} ") for scene in scenes]
     text = {
         "scenes": "; ".join(scenes),
         "seeds": ", ".join(str(seed) for seed in seeds),
         "noun": ", ".join(subject.noun for subject in job.subjects),
-        "checkpoints": ", ".join(names),
+        "checkpoints": ", ".join(drawn),
         "subject": store.digest(folder.subject)[:16],
         **drawing_text(job.base.identity, job.base.size, job.settings.preset.preview),
     }

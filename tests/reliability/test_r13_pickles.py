@@ -15,11 +15,11 @@ from rarebooth.metrics.encoders.dino import VIT_S16
 from rarebooth.metrics.encoders.judges import open_judges
 from test_checking import NAMES, WRAPPINGS, gadgets
 
-COUNT = 90
+COUNT = 99
 
 
 @pytest.mark.trials(
-    "R13", "pickles in disguise, checked and loaded as a subject", quick=18, full=90
+    "R13", "pickles in disguise, checked and loaded as a subject", quick=18, full=99
 )
 def test_no_pickle_is_ever_run(trials, tmp_path):
     canary = tmp_path / "canary"

@@ -65,9 +65,13 @@ class Spent:
             self.clock[what] = round(self.clock.get(what, 0.0) + time.monotonic() - clock, 2)
 
 
-def run_job(spec: JobSpec) -> dict[str, Any]:
-    """Learn the subject, choose a checkpoint, score; what a record holds of it, as plain data."""
-    base, judges, spent = _base(spec.base), _judges(spec.base), Spent()
+def run_job(spec: JobSpec, precision: str = "fp32") -> dict[str, Any]:
+    """Learn the subject, choose a checkpoint, score; what a record holds of it, as plain data.
+
+    ``precision``: what the base computes in, wherever the job runs: a record's key tells of it.
+    """
+    base, spent = _base(spec.base, precision), Spent()
+    judges = _judges(spec.base, str(base.device))
     shown = photographed(spec, base.size)
     method = method_of(spec)
     learnt = Learnt(spec, base, judges, shown, spent)
@@ -149,7 +153,7 @@ class Learnt:
             of_subject = draw_sets(session, spec.extent.subject(spec.noun), phrase, spec.draw)
             others = draw_sets(session, spec.extent.beside(spec.noun), spec.noun, spec.draw)
         with self.spent.on("the base's own pictures"):
-            untouched = _untouched(spec.base, spec.noun, spec.extent, spec.draw)
+            untouched = _untouched(self.base, spec.noun, spec.extent, spec.draw)
         self.drawn += sum(len(each.flat) for each in (*of_subject.values(), *others.values()))
         evidence = Evidence(
             noun=spec.noun,
@@ -248,16 +252,16 @@ def _device(base: Base) -> str:
 
 
 @cache
-def _base(name: str) -> Base:
-    return open_base(name)
+def _base(name: str, precision: str) -> Base:
+    return open_base(name, precision=precision)
 
 
 @cache
-def _judges(name: str) -> Judges:
-    return open_judges(name, str(_base(name).device))
+def _judges(name: str, device: str) -> Judges:
+    return open_judges(name, device)
 
 
 @lru_cache(2)  # jobs go subject by subject
-def _untouched(name: str, noun: str, extent: Extent, draw: DrawSettings) -> dict[str, PictureSet]:
-    with Session(_base(name)) as session:
+def _untouched(base: Base, noun: str, extent: Extent, draw: DrawSettings) -> dict[str, PictureSet]:
+    with Session(base) as session:
         return draw_sets(session, extent.beside(noun), noun, draw)

@@ -43,8 +43,11 @@ SCENES: Final = (
     Measure("clip_t", "diverse.scenes", "CLIP-T, scenes"),
     Measure("placed", "diverse.scenes", "true colours, scenes"),
     Measure("following", "diverse.context", "place is shown"),
+    Measure("following", "diverse.accessory", "outfit is shown"),
 )
-"""Prompts that leave the subject as it is: the diverse ones without those of a property."""
+"""The diverse prompts without those of a property; of cats and dogs half are outfits, which hide
+some of what tells one from another.
+"""
 
 BESIDE: Final = (
     Measure("clip_t", "diverse", "CLIP-T, diverse"),

@@ -16,11 +16,11 @@ from typing import Any, Final, TypeAlias
 
 from rarebooth import scores
 from rarebooth.bench import measures
-from rarebooth.bench.intervals import Estimate, over_subjects, paired
 from rarebooth.bench.plan import Entry, JobSpec, Plan
 from rarebooth.bench.record import Record
 from rarebooth.catalogue import cost
 from rarebooth.choose import Quality
+from rarebooth.intervals import Estimate, estimate, paired
 from rarebooth.methods import find as find_method
 
 Body: TypeAlias = Mapping[str, Any]
@@ -73,7 +73,7 @@ class Results:
     told of yet. ``drawn``: what each entry's
     pictures were. ``conventions``: what each metric's numbers rest on, by metric. ``references``:
     rows that no training made. ``differences``: entries less those they are compared to, subject by
-    subject. ``steps``: entries at those checkpoints that are scored of every subject.
+    subject. ``steps``: entries at every checkpoint, where all are scored.
     ``validation``: "likeness", "following" and "harmonic" by the prompts that choose, at every
     checkpoint. ``fixed``: the plan's checkpoint, by entry. ``chosen``: how many jobs chose which
     by held-out prompts. ``spread``: standard deviations over the seeds of a subject. ``apart``:
@@ -131,7 +131,12 @@ def results(plan: Plan, records: Mapping[JobSpec, Record]) -> Results:
         rows=tuple(_row(*row, _means(values)) for row, values in seeds.items() if values),
         references=tuple(_references(bodies)),
         differences=tuple(_differences(told, seeds)),
-        steps=tuple(row for entry in told.entries for row in _steps(of_entries[entry.label])),
+        steps=tuple(
+            row
+            for entry in told.entries
+            if entry.score == "all"
+            for row in _steps(of_entries[entry.label])
+        ),
         validation=tuple(
             row for entry in told.entries for row in _validation(of_entries[entry.label])
         ),
@@ -202,7 +207,7 @@ def _of(entry: Entry, bodies: Mapping[JobSpec, Body]) -> dict[JobSpec, Body]:
 
 def _row(entry: str, choice: str, values: Mapping[str, Mapping[str, float]]) -> Row:
     """A row of one value a subject."""
-    found = {name: over_subjects([*each.values()]) for name, each in values.items() if each}
+    found = {name: estimate([*each.values()]) for name, each in values.items() if each}
     return Row(entry, choice, found)
 
 
@@ -236,23 +241,34 @@ def _scored(body: Body, choice: str) -> Mapping[str, Any]:
 
 
 def _references(bodies: Mapping[JobSpec, Body]) -> Iterator[Row]:
-    by_subject = {
-        subject: measures.references(
-            _scored(body, "fixed") for job, body in bodies.items() if job.subject == subject
-        )
-        for subject in dict.fromkeys(job.subject for job in bodies)
-    }
-    for label, columns in measures.REFERENCES.items():
-        values = {
-            name: {
-                subject: rows[label][name]
-                for subject, rows in by_subject.items()
-                if name in rows.get(label, {})
-            }
-            for name in columns
+    """Rows that no training made; several of a label where entries draw or compare differently."""
+    alike: dict[object, dict[JobSpec, Body]] = {}
+    for job, body in bodies.items():
+        alike.setdefault((job.extent, job.draw, job.leave_one_out), {})[job] = body
+    for label in measures.REFERENCES:
+        rows = {
+            next(job.label for job in own): _row(label, "", values)
+            for own in alike.values()
+            if any((values := _reference(label, own)).values())
         }
-        if any(values.values()):
-            yield _row(label, "", values)
+        told = [row.estimates for row in rows.values()]
+        for number, (first, row) in enumerate(rows.items()):
+            if all(each == told[0] for each in told):
+                yield row
+                break
+            if row.estimates not in told[:number]:
+                yield replace(row, entry=f"{label}, as with {first}")
+
+
+def _reference(label: str, bodies: Mapping[JobSpec, Body]) -> dict[str, dict[str, float]]:
+    by_subject: dict[str, list[Mapping[str, Any]]] = {}
+    for job, body in bodies.items():
+        by_subject.setdefault(job.subject, []).append(_scored(body, "fixed"))
+    found: dict[str, dict[str, float]] = {}
+    for subject, scored in by_subject.items():
+        for name, value in measures.references(scored).get(label, {}).items():
+            found.setdefault(name, {})[subject] = value
+    return found
 
 
 def _differences(plan: Plan, seeds: Mapping[tuple[str, str], Seeds]) -> Iterator[Row]:
@@ -269,15 +285,10 @@ def _differences(plan: Plan, seeds: Mapping[tuple[str, str], Seeds]) -> Iterator
 
 
 def _steps(bodies: Mapping[JobSpec, Body]) -> Iterator[Row]:
-    """An entry at its checkpoints; none where only one is scored of every subject."""
-    every = [
-        {name for name, about in body["checkpoints"].items() if "scores" in about}
-        for body in bodies.values()
-    ]
-    common = set[str]().union(*every).intersection(*every)
-    label = next((job.label for job in bodies), "")
-    for name in sorted(common, key=int) if len(common) > 1 else ():
-        yield _row(label, name, _means(_seeds(bodies, name)))
+    """An entry at its checkpoints, all of which are scored; none where there is but one."""
+    for job in list(bodies)[:1]:
+        for steps in job.checkpoints if len(job.checkpoints) > 1 else ():
+            yield _row(job.label, str(steps), _means(_seeds(bodies, str(steps))))
 
 
 def _validation(bodies: Mapping[JobSpec, Body]) -> Iterator[Row]:

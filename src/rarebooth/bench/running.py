@@ -2,10 +2,10 @@
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, partial
 from pathlib import Path
 from statistics import fmean
-from typing import Any
+from typing import Any, Final
 
 from rarebooth import hub, store
 from rarebooth.bases import open_base
@@ -27,6 +27,9 @@ from rarebooth.bench.work import Progress, work
 from rarebooth.metrics.encoders.judges import fetch_judges
 from rarebooth.metrics.encoders.judges import pending as pending_judges
 from rarebooth.sheet import QUALITY
+
+PRECISION: Final = "precision"
+"""Among the digests of records, what all their jobs compute in; left out where that is fp32."""
 
 FIGURES = {
     "likeness": figures.likeness,
@@ -60,7 +63,7 @@ class Benchmark:
             fetch_judges(self.plan.base, notice)
         work(
             self.plan.jobs,
-            run_job,
+            partial(run_job, precision=self.records.digests.get(PRECISION, "fp32")),
             self.records,
             executor,
             retry_failed=retry_failed,
@@ -70,6 +73,11 @@ class Benchmark:
     def pending(self, *, retry_failed: bool = False) -> list[JobSpec]:
         """The jobs that ``run`` would run."""
         return self.records.pending(self.plan.jobs, retry_failed=retry_failed)
+
+    def failed(self) -> list[str]:
+        """What the jobs that failed said, in their order."""
+        there = self.records.load(self.plan.jobs).values()
+        return [each["error"] for each in there if each["status"] == "failed"]
 
     def results(self) -> Results:
         """What the records that there are say."""
@@ -243,7 +251,7 @@ def _digests(name: str) -> Mapping[str, str]:
     base = open_base(name)
     digests = {"base": base.identity.digest}
     if base.precision != "fp32":
-        digests["precision"] = base.precision  # what a GPU found is not mixed with what a CPU did
+        digests[PRECISION] = base.precision  # what a GPU found is not mixed with what a CPU did
     return digests
 
 

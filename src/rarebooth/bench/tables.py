@@ -5,7 +5,6 @@ from itertools import chain
 from typing import Final
 
 from rarebooth.bench import measures
-from rarebooth.bench.intervals import LEVEL, Estimate
 from rarebooth.bench.measures import Measure
 from rarebooth.bench.plan import JobSpec, Plan
 from rarebooth.bench.record import Record
@@ -21,6 +20,7 @@ from rarebooth.bench.results import (
     timed,
     told_of,
 )
+from rarebooth.intervals import FEWEST, LEVEL, Estimate
 
 FOLLOWED: Final = (*measures.LIKENESS, *measures.BESIDE, *measures.CLASS)
 """What is shown at every checkpoint."""
@@ -71,7 +71,7 @@ def markdown(found: Results) -> str:
     return _lines(
         f"Base {found.base}, {len(found.subjects)} of {found.of} subjects: "
         f"{', '.join(found.subjects)}. Means over subjects, with bootstrap intervals of {LEVEL} % "
-        "where they are two or more; (n) where only n subjects have a number. Fixed: the "
+        f"where they are {FEWEST} or more; (n) where only n subjects have a number. Fixed: the "
         "checkpoint that the plan names; held-out: chosen by four prompts of other words and "
         "seeds than any that a score is made from, though their scenes are scored too: of objects "
         "all four (the beach, sunflowers, a mountain, a white rug), of cats and dogs the beach "
@@ -196,8 +196,7 @@ def _cell(each: Estimate | None, number: str, whole: int) -> str:
     if each is None:
         return "-"
     mean, low, high = (number.format(value) for value in (each.mean, each.low, each.high))
-    # Resampling one subject gives itself, which would look like certainty.
-    interval = f" [{low}, {high}]" if each.count > 1 else ""
+    interval = f" [{low}, {high}]" if each.count >= FEWEST else ""
     return f"{mean}{interval}{f' ({each.count})' if each.count < whole else ''}"
 
 

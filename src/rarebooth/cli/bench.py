@@ -9,6 +9,7 @@ import typer
 
 from rarebooth.cli.console import notice, out
 from rarebooth.defaults import EMBEDDED
+from rarebooth.errors import BenchmarkError
 
 if TYPE_CHECKING:
     from rarebooth.bench.executors import Executor
@@ -35,7 +36,9 @@ def command(
     workers: Annotated[
         int | None,
         typer.Option(
-            min=1, help="Processes of the pool. Default: one a CPU on the embedded base, else one."
+            min=1,
+            help="Processes of the pool. Default: as many as there are CPUs for their threads on "
+            "the embedded base, else one.",
         ),
     ] = None,
     threads: Annotated[int, typer.Option(min=1, help="CPU threads of each job.")] = 1,
@@ -49,7 +52,8 @@ def command(
 ) -> None:
     """Run a benchmark, or what is missing of it, and write its tables.
 
-    A job that has its record is not run again, so that a benchmark that was killed continues.
+    A job that has its record is not run again, so that a benchmark that was killed continues; one
+    that failed is run again with --retry-failed, and the command ends with an error until then.
     """
     from rarebooth.bench.plan import read_plan
     from rarebooth.bench.running import open_benchmark, outlook, rehearse
@@ -58,7 +62,7 @@ def command(
     for sentence in _idle(executor, workers, address, plan):
         notice(sentence)
     place = out_folder or records.parent / "results"
-    count = 1 if executor == "inline" else workers or _processes(plan)
+    count = 1 if executor == "inline" else workers or _processes(plan, threads)
     if dry_run:
         lines = rehearse(
             plan_file, records, workers=count, threads=threads, retry_failed=retry_failed
@@ -78,6 +82,13 @@ def command(
     )
     for path in benchmark.write(place):
         out().print(f"wrote {path}")
+    failed = benchmark.failed()
+    if failed:
+        raise BenchmarkError(
+            f"{len(failed)} of {len(plan.jobs)} jobs failed, and the tables end before the first "
+            "subject of theirs. Mend what they told, and give the same command with "
+            f"--retry-failed. The first one told: {failed[0]}"
+        )
 
 
 def _idle(executor: str, workers: int | None, address: str | None, plan: "Plan") -> Iterator[str]:
@@ -96,9 +107,13 @@ def _say(step: "Progress") -> None:
     out().print(f"{step.done}/{step.total} {job.subject} {job.label} seed {job.seed}: {ending}")
 
 
-def _processes(plan: "Plan") -> int:
+def _processes(plan: "Plan", threads: int) -> int:
     """How many jobs a machine bears at once: of a real base, whose training fills it, one."""
-    return os.cpu_count() or 1 if plan.base == EMBEDDED else 1
+    if plan.base != EMBEDDED:
+        return 1
+    allowed = getattr(os, "sched_getaffinity", None)  # of Linux; os.cpu_count counts others' too
+    count = len(allowed(0)) if allowed else os.cpu_count() or 1
+    return max(1, count // threads)
 
 
 def _executor(kind: str, workers: int, threads: int, address: str | None) -> "Executor":

@@ -260,6 +260,8 @@ def class_template(text: str, noun: str | None) -> str:
 
     >>> class_template("a photo of dog", "dog")
     'a photo of {}'
+    >>> class_template("a photo of a scarlet car", "car")
+    'a photo of a scarlet {}'
 
     Raises:
         SettingsError: it does not name the noun.
@@ -267,9 +269,10 @@ def class_template(text: str, noun: str | None) -> str:
     if "{}" in text:
         return text
     words = " ".join(text.split())
-    if noun is None or noun not in words:
+    place = noun and re.search(rf"(?<!\w){re.escape(noun)}(?!\w)", words)
+    if not place:
         raise SettingsError(
             f"--class_prompt {text!r} does not say where the class noun stands. Write {{}} there, "
             'as in "a photo of {}".'
         )
-    return words.replace(noun, "{}", 1)
+    return f"{words[: place.start()]}{{}}{words[place.end() :]}"

@@ -1,5 +1,6 @@
 """``rarebooth merge``: subjects that were learnt apart in, one file that holds them all out."""
 
+import shlex
 from contextlib import nullcontext
 from pathlib import Path
 from typing import Annotated
@@ -42,4 +43,4 @@ def command(
     out().print("In a prompt,")
     for number, phrase in enumerate(phrases, start=1):
         out().print(f"  {{{number}}} stands for {phrase}")
-    out().print(f'rarebooth generate {out_file} "a photo of {{1}} and {{2}}"')
+    out().print(shlex.join(["rarebooth", "generate", str(out_file), "a photo of {1} and {2}"]))

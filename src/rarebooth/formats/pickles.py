@@ -43,7 +43,11 @@ _NAMING = frozenset({"GLOBAL", "INST", "STACK_GLOBAL", "EXT1", "EXT2", "EXT4"})
 """Operations that find a function or class."""
 _CALLING = frozenset({"REDUCE", "BUILD", "INST", "OBJ", "NEWOBJ", "NEWOBJ_EX"})
 """Operations that call what was found."""
+_INT = next(each for each in pickletools.opcodes if each.name == "INT")
 _FUNCTION = re.compile(r"[A-Za-z_][\w.]* [A-Za-z_][\w.]*")
+
+UNPICKLED = re.compile(r"\.(bin|ckpt|joblib|pickle|pkl|pt|pth)$", re.IGNORECASE)
+"""What ends the names of files that programs unpickle, whatever these hold."""
 
 _PICKLED_NAME = re.compile(r"(^|/)pickle$|\.(pkl|pickle)$")
 _OTHER_ARCHIVES = (b"\xfd7zXZ\0", b"7z\xbc\xaf\x27\x1c", b"\x28\xb5\x2f\xfd", b"Rar!")
@@ -94,7 +98,7 @@ def is_program(head: bytes) -> bool:
 def _runs(head: bytes) -> bool:
     named, count = False, 0
     marks: list[bool] = []
-    for operation, argument, _ in pickletools.genops(head):
+    for operation, argument in _operations(head):
         count += 1
         if operation.name in {"GLOBAL", "INST"} and not _FUNCTION.fullmatch(str(argument)):
             return False
@@ -104,6 +108,24 @@ def _runs(head: bytes) -> bool:
         if (named and operation.name in _CALLING) or count == MOST_OPERATIONS:
             return True
     return count > 1
+
+
+def _operations(head: bytes) -> Iterator[tuple[pickletools.OpcodeInfo, object]]:
+    """What ``pickletools`` reads, and numbers that it does not and unpickling does: I0x1."""
+    stream = io.BytesIO(head)
+    while True:
+        begins = stream.tell()
+        try:
+            for operation, argument, _ in pickletools.genops(stream):
+                yield operation, argument
+                begins = stream.tell()
+        except ValueError:
+            line = head[begins : stream.tell()]
+            if line[:1] not in {b"I", b"L"}:
+                raise
+            yield _INT, int(line[1:].rstrip(b"\nL"), 0)
+        else:
+            return
 
 
 def _takes(operation: pickletools.OpcodeInfo, marks: list[bool]) -> bool:

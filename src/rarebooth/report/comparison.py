@@ -12,7 +12,8 @@ def comparison(runs: Sequence[RunView]) -> Part:
     return Part(
         "Comparison",
         "Each run stands for itself by its recommended checkpoint, or by its last where that one "
-        "was not scored; the best of each column is bold, and small differences are noise.",
+        "was not scored; the best of each column is bold, and small differences are noise. Seconds "
+        "are those of learning, without class images, which runs share.",
         _comparison(runs) if len(runs) > 1 else None,
     )
 
@@ -98,6 +99,7 @@ def _unlike(runs: Sequence[RunView]) -> list[str]:
         "encoders": [run.scores.get("conventions") for run in runs],
         "numbers of pictures": [run.scores.get("extent") for run in runs],
         "ways of drawing": [run.scores.get("drawing") for run in runs],
+        "precisions": [run.scores.get("precision") for run in runs],
     }.items():
         known = [value for value in of if value is not None]
         if any(value != known[0] for value in known[1:]):

@@ -19,8 +19,9 @@ def curves(runs: Sequence[RunView]) -> Part:
     ]
     return Part(
         "Scores by checkpoint",
-        "Bands hold 95 % of the means that other prompts would give (bootstrap over prompts): "
-        "where they overlap, a difference is not certain; a ring marks the recommended one.",
+        "Bands hold 95 % of the means that other prompts would give (bootstrap over prompts), of "
+        "each point by itself: checkpoints share prompts and seeds, so that a difference can be "
+        "sure where bands overlap. A ring marks the recommended one.",
         f'<div class="charts">{"".join(drawn)}</div>' if drawn else None,
         () if drawn else ("no scores by step of training.",),
     )

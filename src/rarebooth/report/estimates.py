@@ -1,29 +1,19 @@
 """What is computed for a page and is no metric: bands, a Pareto front, smoothed losses."""
 
 from collections.abc import Sequence
-from typing import Final
 
 import numpy as np
 
-RESAMPLES: Final = 1000
-COVERAGE: Final = (2.5, 97.5)
-"""Percentiles of a 95 % band."""
-
-FEWEST: Final = 5
-"""Values below which a bootstrap says nothing of others."""
+from rarebooth.intervals import FEWEST, estimate
 
 
 def band(values: Sequence[float | None]) -> tuple[float, float] | None:
-    """The 95 % percentile bootstrap band of a mean (Efron 1979), the same at every call.
-
-    None for fewer than FEWEST values.
-    """
-    there = np.array([value for value in values if value is not None], dtype=float)
+    """The bootstrap interval of a mean, without values that are missing; None of too few."""
+    there = [value for value in values if value is not None]
     if len(there) < FEWEST:
         return None
-    chosen = np.random.default_rng(0).integers(len(there), size=(RESAMPLES, len(there)))
-    low, high = np.percentile(there[chosen].mean(axis=1), COVERAGE)
-    return float(low), float(high)
+    found = estimate(there)
+    return found.low, found.high
 
 
 def front(points: Sequence[tuple[float, float]]) -> list[int]:

@@ -9,7 +9,7 @@ from rarebooth.report.markup import Part, by_run, number, table, text
 from rarebooth.report.view import RunView
 
 RULES: Final = {
-    "held-out": "Chosen on prompts and seeds that none of the scores below is made from.",
+    "held-out": "Chosen on prompts and seeds that no score is made from but the column Held-out.",
     "last": "It is the last one; none was compared with another.",
 }
 

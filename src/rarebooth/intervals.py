@@ -1,4 +1,4 @@
-"""How sure a mean over subjects is: the percentile bootstrap."""
+"""How sure a mean over subjects or prompts is: the percentile bootstrap."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -13,10 +13,13 @@ SEED: Final = 0
 LEVEL: Final = 95
 """Percent."""
 
+FEWEST: Final = 5
+"""Values below which an interval is not shown: that of two is the two, whatever they are."""
+
 
 @dataclass(frozen=True)
 class Estimate:
-    """A mean of ``count`` subjects; ``LEVEL`` % of resampled means lie from ``low`` to ``high``."""
+    """A mean of ``count`` values; ``LEVEL`` % of resampled means lie from ``low`` to ``high``."""
 
     mean: float
     low: float
@@ -24,8 +27,8 @@ class Estimate:
     count: int
 
 
-def over_subjects(values: Sequence[float]) -> Estimate:
-    """The mean of one value a subject, at least one, with its percentile bootstrap interval.
+def estimate(values: Sequence[float]) -> Estimate:
+    """The mean of at least one value, with its percentile bootstrap interval.
 
     Source: Efron and Tibshirani 1993, section 13.3.
     """
@@ -39,4 +42,4 @@ def over_subjects(values: Sequence[float]) -> Estimate:
 def paired(one: Mapping[str, float], other: Mapping[str, float]) -> Estimate | None:
     """The mean of ``one - other`` over the subjects that both have; None where they share none."""
     shared = [one[subject] - other[subject] for subject in one if subject in other]
-    return over_subjects(shared) if shared else None
+    return estimate(shared) if shared else None
