@@ -395,6 +395,15 @@ def test_disk_estimate_is_what_a_run_takes(base, photos, finished):
     assert left < job.disk_needed
 
 
+def test_the_photo_that_a_probe_looks_on_is_named(base, photos, place, capsys):
+    for number in (3, 4):
+        Image.new("RGB", (64, 64), (number * 40, 0, 90)).save(photos / f"{number}.png")
+    assert run(train(photos, base, "--dry-run")) == 0
+    assert "not learnt from" not in capsys.readouterr().out
+    assert run(train(photos, base, "--probe-every", "50", "--dry-run")) == 0
+    assert "4.png is not learnt from: the probe looks on it" in capsys.readouterr().out
+
+
 def test_names_of_diffusers_scripts_mean_the_same_settings(base, photos, capsys):
     ours = [
         *("train", str(photos), "--noun", "dog", "--base", str(base), "--out", "mine"),

@@ -87,6 +87,14 @@ class Draft:
         """Updates of every stage, in order; None where the method does not say."""
         return self.settings.method.lengths()
 
+    @property
+    def taught(self) -> tuple[Subject, ...]:
+        """The subjects as training sees them: the first without the photo that probes look at."""
+        if not self.settings.train.probe_every:
+            return self.subjects
+        first, *others = self.subjects
+        return (replace(first, photos=learnt_from(first.photos)), *others)
+
     def checkpoint_due(self, stage: str, done: int, total: int) -> str | None:
         """The name of the checkpoint to write after a step, or None: the only place that decides.
 
@@ -180,14 +188,6 @@ class Plan(Draft):
             session.lend(self.base.recomputing())
         if train.compile:
             session.lend(self.base.compiled(notice))
-
-    @property
-    def taught(self) -> tuple[Subject, ...]:
-        """The subjects as training sees them: the first without the photo that probes look at."""
-        if not self.settings.train.probe_every:
-            return self.subjects
-        first, *others = self.subjects
-        return (replace(first, photos=learnt_from(first.photos)), *others)
 
     @property
     def photos_digest(self) -> str:

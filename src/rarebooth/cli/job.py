@@ -49,10 +49,12 @@ def show(job: Draft) -> None:
         f"as many of the {stage} as it takes" if count is None else f"{count} of the {stage}"
         for stage, count in job.lengths.items()
     )
-    for subject in job.subjects:
+    for subject, taught in zip(job.subjects, job.taught, strict=True):
         photos = subject.photos
         used = [f"{photo.name} ({photo.original[0]} x {photo.original[1]})" for photo in photos]
         _row("photos", f"{len(used)} used: {_listed(used)}")
+        for photo in photos[len(taught.photos) :]:
+            _row("", f"{photo.name} is not learnt from: the probe looks on it")
         for refusal in subject.refused:
             _row("", f"refused {refusal.name}: {refusal.reason}")
         if subject.skipped:
