@@ -79,7 +79,8 @@ def test_the_scene_that_was_asked_for_is_told_from_no_scene(drawn):
 
 
 def test_judges_that_cannot_be_had_are_said(monkeypatch):
-    monkeypatch.setattr(opening, "VIT_B32", "nobody/has-this-clip")
+    others = ("nobody/has-this-clip", opening.CLIP), opening.PUBLISHED[1]
+    monkeypatch.setattr(opening, "PUBLISHED", others)
     with pytest.raises(SettingsError, match=r"judge 'nobody/has-this-clip' .*offline.*choose last"):
         open_judges("sd15")
     assert opening.pending("embedded") == []

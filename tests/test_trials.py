@@ -11,6 +11,7 @@ SETTING = """
 from pathlib import Path
 import trials
 trials.FOLDER, trials.PAGE = Path(__file__).parent, Path(__file__).with_name("page.md")
+trials.RECORD = trials.PAGE.with_suffix(".json")
 """
 AFTER = """
 import pytest
@@ -104,11 +105,24 @@ def test_only_the_whole_folder_writes_the_table_and_it_tells_what_failed(tmp_pat
     assert re.match(rf"\d+ \w+ {datetime.now(UTC).year}", lines[lines.index(about) + 1])
     assert rows[0].startswith("| R1 | fails after its attempts | 2 | 2, but **not the whole** | ")
     assert "failed: AssertionError too / few" in rows[0]
-    assert about.endswith("; one test at a time.")
+    assert lines[lines.index(about) + 1].endswith("; 1 at a time, where nothing else is said.")
     two = run(tmp_path, *TWO_AT_A_TIME)
     assert two is not None
     assert [line for line in two if line.startswith("| R")] == rows
-    assert any(line.endswith("; 2 tests at a time.") for line in two)
+    assert any("; 2 at a time" in line for line in two)
+    # A part renews its rows, and says so; on another machine it renews none.
+    (tmp_path / "test_two.py").write_text(BEFORE.replace('OSError("nothing', 'KeyError("'), "utf-8")
+    part = run(tmp_path, "test_two.py")
+    assert part is not None
+    renewed = [line for line in part if line.startswith("| R")]
+    assert renewed[:2] == rows[:2]
+    assert renewed[4:] == rows[4:]
+    assert re.search(r"failed: KeyError ' here'; \d+ \w+ \d+.*; 1 at a time \|$", renewed[2])
+    assert re.search(r"\| R4 \| holds \| 2 \| 2 \| \d+ \w+ \d+.*; 1 at a time \|$", renewed[3])
+    record = tmp_path / "page.json"
+    record.write_text(record.read_text("utf-8").replace("Python 3", "Python 2"), "utf-8")
+    (tmp_path / "page.md").unlink()
+    assert run(tmp_path, "test_two.py") is None
 
 
 def test_a_process_that_died_leaves_no_table(tmp_path):

@@ -2,14 +2,17 @@
 
 A test says with ``@pytest.mark.trials`` what it tries and how often, and makes each attempt inside
 ``with trial``. In full, attempts go on after one that failed, so that the table tells how many did.
-The table is written to ``docs/reliability.md`` where all of ``tests/reliability`` was run, by one
-process or by several of pytest-xdist.
+The table is written to ``docs/reliability.md``, and to the JSON beside it, where all of
+``tests/reliability`` was run, by one process or by several of pytest-xdist; a part of it, run on
+the same machine, renews its rows.
 """
 
+import json
 import os
 import platform
 import subprocess
-from collections.abc import Iterator, Sequence
+from collections import Counter
+from collections.abc import Iterator, Mapping
 from contextlib import AbstractContextManager
 from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
@@ -22,6 +25,7 @@ import pytest
 FULL = os.environ.get("TRIALS") == "full"
 FOLDER = Path(__file__).with_name("reliability")
 PAGE = Path(__file__).parents[1] / "docs" / "reliability.md"
+RECORD = PAGE.with_suffix(".json")
 LONGEST_REASON = 120
 """Letters of an error that the table repeats."""
 
@@ -93,12 +97,14 @@ class Account:
     """What one process tells of its share, as plain data that passes between processes.
 
     ``tests``: all that were found, in their order. ``files``: their files. ``rows``: the number and
-    the line of the table, by the test. ``whole``: whether nothing was left out or stopped.
+    the line of the table, by the test. ``ended``: whether it came to its end; ``whole``: whether
+    nothing was left out.
     """
 
     tests: list[str]
     files: list[str]
     rows: dict[str, tuple[int, str]]
+    ended: bool
     whole: bool
 
 
@@ -152,7 +158,7 @@ def pytest_deselected(items: list[pytest.Item]) -> None:
 
 
 def pytest_sessionfinish(session: pytest.Session, exitstatus: int) -> None:
-    """Write the table, where everything was tried in full: a part of it would replace the whole."""
+    """Write the table, where all was tried in full, or renew the rows of what was."""
     if not FULL:
         return
     output = getattr(session.config, "workeroutput", None)
@@ -160,10 +166,28 @@ def pytest_sessionfinish(session: pytest.Session, exitstatus: int) -> None:
         output["trials"] = asdict(_account(session, exitstatus))
         return
     told = _told or [_account(session, exitstatus)]
-    whole = [each for each in told if each is not None and each.whole]
-    there = {file for each in whole for file in each.files}
-    if len(whole) == len(told) and there >= {str(path) for path in FOLDER.glob("test_*.py")}:
-        PAGE.write_text(page(whole), "utf-8")
+    ended = [each for each in told if each is not None and each.ended]
+    if len(ended) < len(told):
+        return
+    there = {file for each in ended for file in each.files}
+    found = {test: row for each in ended for test, row in each.rows.items()}
+    run = f"{_today()}; {len(ended)} at a time"
+    new = {
+        test: {"row": found[test][0], "line": found[test][1], "run": run}
+        for test in ended[0].tests
+        if test in found
+    }
+    whole = all(each.whole for each in ended)
+    if whole and there >= {str(path) for path in FOLDER.glob("test_*.py")}:
+        record = {"machine": _machine(), "rows": new}
+    else:
+        record = json.loads(RECORD.read_text("utf-8")) if RECORD.is_file() else {"rows": {}}
+        known = record["rows"].keys() & new.keys()
+        if not known or record["machine"] != _machine():
+            return
+        record["rows"] |= {test: new[test] for test in known}
+    RECORD.write_text(json.dumps(record, indent=1, ensure_ascii=False) + "\n", "utf-8")
+    PAGE.write_text(page(record), "utf-8")
 
 
 @pytest.hookimpl(optionalhook=True)
@@ -179,21 +203,15 @@ def _account(session: pytest.Session, exitstatus: int) -> Account:
         [item.nodeid for item in session.items],
         sorted({str(item.path) for item in session.items}),
         {test: (int(each.row.removeprefix("R")), each.line()) for test, each in _rows.items()},
-        ended and not (session.shouldstop or session.shouldfail or _left_out),
+        ended and not (session.shouldstop or session.shouldfail),
+        not _left_out,
     )
 
 
-def page(accounts: Sequence[Account]) -> str:
+def page(record: Mapping[str, Any]) -> str:
     """``docs/reliability.md``."""
-    from importlib import metadata
-
-    from rarebooth.machine import machine
-
-    versions = ", ".join(f"{name} {metadata.version(name)}" for name in ("torch", "diffusers"))
-    rows = {test: row for each in accounts for test, row in each.rows.items()}
-    found = [rows[test] for test in accounts[0].tests if test in rows]
-    lines = [line for _, line in sorted(found, key=lambda row: row[0])]
-    apart = "one test at a time" if len(accounts) == 1 else f"{len(accounts)} tests at a time"
+    rows = sorted(record["rows"].values(), key=lambda row: row["row"])
+    ((usual, _),) = Counter(row["run"] for row in rows).most_common(1)
     return "\n".join(
         (
             "# Reliability",
@@ -202,22 +220,44 @@ def page(accounts: Sequence[Account]) -> str:
             "a few of each, `make reliability` all of them, and writes this page. The numbers of",
             "the rows are those of the tests in `tests/reliability`.",
             "",
-            f"{machine()}; Python {platform.python_version()}, {versions}; {apart}.",
-            f"{datetime.now(UTC):%d %B %Y}{_commit()}.",
+            f"{record['machine']}.",
+            f"{usual}, where nothing else is said.",
             "",
             "| | what is tried | tried | survived | measured |",
             "|---|---|---|---|---|",
-            *lines,
+            *(_said(row["line"], None if row["run"] == usual else row["run"]) for row in rows),
             "",
         )
     )
 
 
-def _commit() -> str:
-    """The state of the sources that was tried, where git can tell."""
-    asked = ("git", "-C", str(PAGE.parent), "describe", "--always", "--dirty", "--exclude=*")
+def _said(line: str, run: str | None) -> str:
+    """A line of the table, which says of which run it is where that is another than usual."""
+    if run is None:
+        return line
+    cells = line.removesuffix("|").rstrip()
+    return f"{cells}{'' if cells.endswith('|') else ';'} {run} |"
+
+
+def _machine() -> str:
+    from importlib import metadata
+
+    from rarebooth.machine import machine
+
+    versions = ", ".join(f"{name} {metadata.version(name)}" for name in ("torch", "diffusers"))
+    return f"{machine()}; Python {platform.python_version()}, {versions}"
+
+
+def _today() -> str:
+    """The day, and the state of the sources that was tried, where git can tell."""
+    day, tried = f"{datetime.now(UTC):%d %B %Y}", ("src", "tests")
+
+    def git(*words: str) -> str:
+        asked = ("git", "-C", str(PAGE.parents[1]), *words, "--", *tried)
+        return subprocess.run(asked, capture_output=True, text=True, check=True).stdout.strip()
+
     try:
-        told = subprocess.run(asked, capture_output=True, text=True, check=True).stdout.strip()
+        commit, changed = git("log", "-1", "--format=%h"), git("status", "--porcelain")
     except (OSError, subprocess.CalledProcessError):
-        return ""
-    return f", commit {told}"
+        return day
+    return f"{day}, commit {commit}{' and changes' if changed else ''}" if commit else day

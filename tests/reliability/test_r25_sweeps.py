@@ -116,7 +116,10 @@ def drive_on_ray(plan_file: str, folder: str) -> None:
 
 
 def ray_workers(driver: int) -> list[int]:
-    """The processes that run the tasks of a driver's cluster."""
+    """The processes that run the tasks of a driver's cluster.
+
+    Not its agents, which are named alike and are no workers: a node ends with them.
+    """
     parents: dict[int, list[tuple[int, str]]] = {}
     for place in Path("/proc").glob("[0-9]*"):
         try:
@@ -129,7 +132,7 @@ def ray_workers(driver: int) -> list[int]:
     while below:
         for pid, said in parents.get(below.pop(), []):
             below.append(pid)
-            if said.startswith("ray::"):
+            if said.startswith("ray::") and "Agent" not in said:
                 found.append(pid)
     return found
 

@@ -43,4 +43,5 @@ def command(
     out().print("In a prompt,")
     for number, phrase in enumerate(phrases, start=1):
         out().print(f"  {{{number}}} stands for {phrase}")
-    out().print(shlex.join(["rarebooth", "generate", str(out_file), "a photo of {1} and {2}"]))
+    path = shlex.quote(str(out_file))
+    out().print(f'rarebooth generate {path} "a photo of {{1}} and {{2}}"')
