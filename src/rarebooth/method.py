@@ -103,14 +103,18 @@ class Method(ABC):
         """How many images of each class are trained on beside the photos; 0 without a prior."""
         return getattr(self, "class_images", 0) if getattr(self, "prior", False) else 0
 
+    @property
+    def versions(self) -> int:
+        """How many versions of each photo are encoded before the first step; 1 of it as it is."""
+        return getattr(self, "variants", 1) if getattr(self, "augment", False) else 1
+
     def shown(self, subjects: Sequence[Subject]) -> list[str]:
         """The file of each picture that a batch counts, in order; class images come after these."""
         names = [photo.name for each in subjects for photo in each.photos]
         only: int | None = getattr(self, "photo", None)
         if only is not None:
             return [names[min(only, len(names)) - 1]]
-        variants: int = getattr(self, "variants", 1) if getattr(self, "augment", False) else 1
-        return [name for name in names for _ in range(variants)]
+        return [name for name in names for _ in range(self.versions)]
 
     def check_noun(self, noun: str) -> None:
         """Raise SettingsError unless the new word stands exactly once in the training prompt.

@@ -94,8 +94,7 @@ def quote(job: Plan) -> Quote:
         torch.cuda.reset_peak_memory_stats(job.base.device)
     preparation, pace = _pace(job)
     probes = _probes(job)
-    variants = _variants(job) - 1
-    encoded = variants * sum(len(subject.images) for subject in job.taught)
+    encoded = (method.versions - 1) * sum(len(subject.images) for subject in job.taught)
     needed = pictures or probes or encoded or method.prior_images
     drawing = _drawing(job.base) if needed else NO_DRAWING
     preset = job.settings.preset
@@ -126,7 +125,7 @@ def _pace(job: Plan) -> tuple[float, dict[str, float]]:
     method: Any = job.settings.method.shortened(PROBED, last=PROBED_LAST)
     if method.prior_images:
         method = replace(method, class_images=1)
-    if _variants(job) > 1:
+    if method.versions > 1:
         method = replace(method, variants=1)
     times: dict[str, list[float]] = {stage: [] for stage in method.stages}
     train = job.settings.train
@@ -156,12 +155,6 @@ def _pace(job: Plan) -> tuple[float, dict[str, float]]:
     if first is None or train.compile:
         return 0.0, pace
     return max(0.0, times[first][0] - pace[first]), pace
-
-
-def _variants(job: Plan) -> int:
-    """How many pictures a method makes of each photo before it encodes them."""
-    method: Any = job.settings.method
-    return method.variants if getattr(method, "augment", False) else 1
 
 
 def _blank(session: Session, prompt: str, count: int) -> Pixels:  # noqa: ARG001  as a Source

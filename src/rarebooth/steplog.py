@@ -2,7 +2,6 @@
 
 import json
 import math
-import os
 from contextlib import AbstractContextManager, nullcontext, suppress
 from pathlib import Path
 from types import TracebackType
@@ -12,7 +11,7 @@ import torch
 from torch import Tensor
 
 from rarebooth.run import Step
-from rarebooth.store import unwritable
+from rarebooth.store import flush, unwritable
 
 
 class _Line(NamedTuple):
@@ -64,8 +63,7 @@ class StepLog(AbstractContextManager["StepLog"]):
         try:
             with self._path.open("a", encoding="utf-8") as file:
                 file.write(text)
-                file.flush()
-                os.fsync(file.fileno())  # a state that outlives a power cut counts on these lines
+            flush(self._path)  # a state that outlives a power cut counts on these lines
         except OSError as error:
             raise unwritable(self._path, error, len(text)) from error
 

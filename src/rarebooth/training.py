@@ -156,8 +156,9 @@ def _train(
         last = yield from _take_steps(job, record, stop, class_images, notice)
     job.folder.discard_state()
     if not record.chosen:
-        last = of_last_stage(job.folder.checkpoints())[-1]
-        unjudged = job.unjudged(job.folder.checkpoints())
+        there = job.folder.checkpoints()
+        last = of_last_stage(there)[-1]
+        unjudged = job.unjudged(there)
         if unjudged is None:
             yield Progress(CHOICE, 0, 1, None, None)
             record.choose(_choice(job, last, stop, notice))

@@ -70,17 +70,16 @@ class Results:
     """What tables show.
 
     ``subjects``: those that count. ``of``: how many the plan has. ``waiting``: entries that are not
-    told of yet. ``drawn``: what each entry's
-    pictures were. ``conventions``: what each metric's numbers rest on, by metric. ``references``:
-    rows that no training made. ``differences``: entries less those they are compared to, subject by
-    subject. ``steps``: entries at every checkpoint, where all are scored.
-    ``validation``: "likeness", "following" and "harmonic" by the prompts that choose, at every
-    checkpoint. ``fixed``: the plan's checkpoint, by entry. ``chosen``: how many jobs chose which
-    by held-out prompts. ``spread``: standard deviations over the seeds of a subject. ``apart``:
-    what ``APART`` names by measure, entry and subject. ``ahead``: by measure, of an entry and of
-    another that can be compared to it, in how many subjects the one is ahead, and of how many.
-    ``costs``: means of a job, by entry. ``failed``: jobs that ended with an error, as "subject,
-    entry, seed".
+    told of yet. ``drawn``: what each entry's pictures were. ``conventions``: what each metric's
+    numbers rest on, by metric. ``references``: rows that no training made. ``differences``: entries
+    less those they are compared to, subject by subject. ``steps``: entries at every checkpoint,
+    where all are scored. ``validation``: "likeness", "following" and "harmonic" by the prompts that
+    choose, at every checkpoint. ``fixed``: the plan's checkpoint, by entry. ``chosen``: how many
+    jobs chose which by held-out prompts. ``spread``: standard deviations over the seeds of a
+    subject. ``apart``: what ``APART`` names by measure, entry and subject. ``ahead``: by measure,
+    of an entry and of another that can be compared to it, in how many subjects the one is ahead,
+    and of how many. ``costs``: means of a job, by entry. ``failed``: jobs that ended with an error,
+    as "subject, entry, seed".
     """
 
     base: str
@@ -135,7 +134,7 @@ def results(plan: Plan, records: Mapping[JobSpec, Record]) -> Results:
             row
             for entry in told.entries
             if entry.score == "all"
-            for row in _steps(of_entries[entry.label])
+            for row in _steps(entry, of_entries[entry.label])
         ),
         validation=tuple(
             row for entry in told.entries for row in _validation(of_entries[entry.label])
@@ -245,29 +244,27 @@ def _references(bodies: Mapping[JobSpec, Body]) -> Iterator[Row]:
     alike: dict[object, dict[JobSpec, Body]] = {}
     for job, body in bodies.items():
         alike.setdefault((job.extent, job.draw, job.leave_one_out), {})[job] = body
+    known = {next(iter(own)).label: _by_reference(own) for own in alike.values()}
     for label in measures.REFERENCES:
-        rows = {
-            next(job.label for job in own): _row(label, "", values)
-            for own in alike.values()
-            if any((values := _reference(label, own)).values())
-        }
-        told = [row.estimates for row in rows.values()]
-        for number, (first, row) in enumerate(rows.items()):
-            if all(each == told[0] for each in told):
-                yield row
-                break
-            if row.estimates not in told[:number]:
-                yield replace(row, entry=f"{label}, as with {first}")
+        rows: dict[str, Row] = {}
+        for first, found in known.items():
+            row = _row(label, "", found.get(label, {}))
+            if row.estimates and row not in rows.values():
+                rows[first] = row
+        for first, row in rows.items():
+            yield row if len(rows) == 1 else replace(row, entry=f"{label}, as with {first}")
 
 
-def _reference(label: str, bodies: Mapping[JobSpec, Body]) -> dict[str, dict[str, float]]:
+def _by_reference(bodies: Mapping[JobSpec, Body]) -> dict[str, dict[str, dict[str, float]]]:
+    """Numbers by the label of a reference, by measure and by subject."""
     by_subject: dict[str, list[Mapping[str, Any]]] = {}
     for job, body in bodies.items():
         by_subject.setdefault(job.subject, []).append(_scored(body, "fixed"))
-    found: dict[str, dict[str, float]] = {}
+    found: dict[str, dict[str, dict[str, float]]] = {}
     for subject, scored in by_subject.items():
-        for name, value in measures.references(scored).get(label, {}).items():
-            found.setdefault(name, {})[subject] = value
+        for label, numbers in measures.references(scored).items():
+            for name, value in numbers.items():
+                found.setdefault(label, {}).setdefault(name, {})[subject] = value
     return found
 
 
@@ -284,11 +281,11 @@ def _differences(plan: Plan, seeds: Mapping[tuple[str, str], Seeds]) -> Iterator
                 yield Row(f"{entry.compare_to} less {entry.label}", choice, kept)
 
 
-def _steps(bodies: Mapping[JobSpec, Body]) -> Iterator[Row]:
+def _steps(entry: Entry, bodies: Mapping[JobSpec, Body]) -> Iterator[Row]:
     """An entry at its checkpoints, all of which are scored; none where there is but one."""
-    for job in list(bodies)[:1]:
-        for steps in job.checkpoints if len(job.checkpoints) > 1 else ():
-            yield _row(job.label, str(steps), _means(_seeds(bodies, str(steps))))
+    if bodies and len(entry.checkpoints) > 1:
+        for steps in map(str, entry.checkpoints):
+            yield _row(entry.label, steps, _means(_seeds(bodies, steps)))
 
 
 def _validation(bodies: Mapping[JobSpec, Body]) -> Iterator[Row]:
