@@ -38,7 +38,7 @@ _PLAIN = {"previews": "none", "choose": "last", "lr": 1e-4}
 def _dreambooth(name: str, steps: int, batch: int, *, whole: bool, class_images: int = 0) -> Match:
     """DreamBooth of all weights; with ``class_images``, those are drawn first, by both."""
     ours: dict[str, object] = {"method": "dreambooth", "prior": "false", **_PLAIN}
-    theirs: dict[str, object] = {"instance_prompt": "a photo of fgj backpack"}
+    theirs: dict[str, object] = {"instance_prompt": "a photo of zwx backpack"}
     if class_images:
         ours |= {"prior": "true", "class-images": class_images, "prior-weight": 1}
         theirs |= {
