@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from bench_jobs import PLAN, body, small_plan
-from rarebooth.bench.results import results
+from rarebooth.bench.results import further, results
 from rarebooth.bench.tables import markdown, times_markdown
 from rarebooth.intervals import estimate, paired
 
@@ -103,6 +103,30 @@ def test_before_a_subject_is_whole_the_entries_that_finished_it_are_told_of(tmp_
     assert "theirs" in results(plan, failed).waiting
     assert f"Failed: backpack, theirs, {beside[0].seed}." in markdown(results(plan, failed))
     assert results(plan, done(plan.jobs)).waiting == ()
+
+
+def test_entries_that_are_further_are_told_of_apart(tmp_path):
+    plan = small_plan(
+        tmp_path, f"{PLAN}[entries.late]\nmethod = 'hiper'\ncheckpoints = [5]\nfixed = 5\n"
+    )
+
+    def ended(counts):
+        names = [subject.name for subject in plan.subjects]
+        return done([job for job in plan.jobs if names.index(job.subject) < counts[job.label]])
+
+    records = ended({"ours": 4, "theirs": 3, "late": 1})
+    assert results(plan, records).subjects == ("backpack",)
+    found = further(plan, records)
+    assert found is not None
+    assert found.subjects == ("backpack", "can", "cat")
+    assert {each.entry for each in found.rows} == {"ours", "theirs"}
+    assert found.waiting == ("late",)
+    # Not where one is ahead alone, where it would tell of no more jobs, or where all are there.
+    assert further(plan, ended({"ours": 2, "theirs": 2, "late": 0})) is None
+    assert further(plan, ended({"ours": 2, "theirs": 1, "late": 0})) is None
+    assert further(plan, ended({"ours": 4, "theirs": 1, "late": 1})) is None
+    assert further(plan, done(plan.jobs)) is None
+    assert further(plan, {}) is None
 
 
 def test_means_are_of_the_checkpoint_that_counts(tmp_path):
@@ -328,6 +352,21 @@ def test_the_text_does_not_depend_on_order_or_seconds(tmp_path):
     for record in again:
         record["body"]["cost"] |= {"timed_by": "seconds", "seconds": {"training": 7.0}}
     assert "| ours | 7.0 (100%) | 7.0 |" in times_markdown(plan, slower)
+
+
+def test_seconds_of_one_machine_are_not_averaged_with_those_of_another(tmp_path):
+    plan = small_plan(tmp_path)
+    records = done(plan.jobs)
+    *others, last = plan.jobs
+    for job in others:
+        records[job]["body"]["cost"]["device"] = "a slow one"
+    records[last]["body"]["cost"] |= {"device": "a fast one", "cpu_seconds": {"training": 1.0}}
+    text = times_markdown(plan, records)
+    slow, fast = text.split("a fast one, 1 job:")
+    assert f"a slow one, {len(others)} jobs:" in slow
+    assert "| theirs | 10.0" in slow
+    assert "| theirs | 1.0 (100%) | 1.0 |" in fast
+    assert "| ours |" not in fast
 
 
 def test_a_number_of_few_subjects_says_of_how_many(tmp_path):

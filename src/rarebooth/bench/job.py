@@ -99,7 +99,6 @@ def run_job(spec: JobSpec, precision: str = "fp32") -> dict[str, Any]:
     kept = [_picture(photo) for photo in shown.learnt.images] if spec.pictures else []
     return {
         "conventions": scores.conventions(judges),
-        "templates": {n: list(p.templates) for n, p in spec.extent.subject(spec.noun).items()},
         "chosen": chosen,
         "checkpoints": checkpoints,
         "photos": kept,

@@ -85,8 +85,9 @@ class JobSpec:
     ``photos``: whose they are, the miniature's own or DreamBench's. ``settings``: all of the
     method's. ``checkpoints``: steps of its last stage; ``fixed`` is the one that is scored whatever
     it looks like. ``score``: "chosen" for the fixed and the held-out checkpoint in full, or "all".
-    ``base``: as asked for. ``pictures``: whether some are kept in the record. ``leave_one_out``:
-    the last photo is not learnt from, and is what likeness is measured against.
+    ``base``: as asked for. ``pictures``: whether some are kept in the record: of an entry's first
+    seed, where the plan names the subject. ``leave_one_out``: the last photo is not learnt from,
+    and is what likeness is measured against.
     """
 
     subject: str
@@ -190,7 +191,7 @@ class Plan:
                 extent=entry.extent,
                 draw=entry.draw,
                 base=self.base,
-                pictures=subject.name in self.pictures,
+                pictures=subject.name in self.pictures and seed == entry.seeds[0],
                 leave_one_out=entry.leave_one_out,
             )
             for entry in self.entries

@@ -3,8 +3,8 @@
 Only subjects count that every entry has finished with all its seeds, from the plan's first to the
 first hole: rows are means over these, or, where an entry is run on some, over those. As long as
 there is none, the entries that have finished the first subject are told of without the others.
-Seeds are averaged to a subject, subjects to a mean. Nothing depends on the order of jobs or where
-they ran.
+Entries that are further than the rest are told of apart. Seeds are averaged to a subject, subjects
+to a mean. Nothing depends on the order of jobs or where they ran.
 """
 
 from collections import Counter
@@ -104,7 +104,29 @@ class Results:
 
 def results(plan: Plan, records: Mapping[JobSpec, Record]) -> Results:
     """Average the records of a plan's jobs; those that are not there yet may be missing."""
+    return _averaged(plan, told_of(plan, records), records)
+
+
+def further(plan: Plan, records: Mapping[JobSpec, Record]) -> Results | None:
+    """The same of those entries that have finished more subjects than all that are told of have.
+
+    Of several such groups the one of most jobs; None where there is no other to compare with, or
+    where ``results`` tells of as many jobs.
+    """
+    done = {entry.label: _first_finished(plan, entry, records) for entry in plan.entries}
     told = told_of(plan, records)
+    known = len(counted(told, records))
+    for count in sorted({*done.values()}):
+        entries = tuple(entry for entry in plan.entries if done[entry.label] >= count)
+        group = replace(plan, entries=entries)
+        jobs = len(counted(group, records))
+        if jobs > known and len(entries) > 1:
+            told, known = group, jobs
+    return None if told == told_of(plan, records) else _averaged(plan, told, records)
+
+
+def _averaged(plan: Plan, told: Plan, records: Mapping[JobSpec, Record]) -> Results:
+    """What is found of the entries of ``told``, which are some of the plan's."""
     bodies = counted(told, records)
     of_entries = {entry.label: _of(entry, bodies) for entry in told.entries}
     seeds = {
@@ -171,6 +193,13 @@ def counted(plan: Plan, records: Mapping[JobSpec, Record]) -> dict[JobSpec, Body
     every = (plan.jobs_of(subject) for subject in plan.subjects)
     groups = takewhile(lambda jobs: _finished(jobs, records), every)
     return {job: records[job]["body"] for group in groups for job in group}
+
+
+def _first_finished(plan: Plan, entry: Entry, records: Mapping[JobSpec, Record]) -> int:
+    """How many of the first subjects an entry has finished, or is not run on."""
+    alone = replace(plan, entries=(entry,))
+    every = (alone.jobs_of(subject) for subject in plan.subjects)
+    return sum(1 for _ in takewhile(lambda jobs: _finished(jobs, records), every))
 
 
 def _finished(jobs: Iterable[JobSpec], records: Mapping[JobSpec, Record]) -> bool:

@@ -22,7 +22,7 @@ from rarebooth.bench.heatmap import Panel, heatmap
 from rarebooth.bench.job import run_job
 from rarebooth.bench.plan import JobSpec, Plan, photos_digest, read_plan
 from rarebooth.bench.record import Records
-from rarebooth.bench.results import Results, results, timed
+from rarebooth.bench.results import Results, further, results, timed
 from rarebooth.bench.work import Progress, work
 from rarebooth.metrics.encoders.judges import fetch_judges
 from rarebooth.metrics.encoders.judges import pending as pending_judges
@@ -83,6 +83,10 @@ class Benchmark:
         """What the records that there are say."""
         return results(self.plan, self.records.load(self.plan.jobs))
 
+    def further(self) -> Results | None:
+        """What they say of entries that are further than the rest; None where none are."""
+        return further(self.plan, self.records.load(self.plan.jobs))
+
     def times(self) -> str:
         """Seconds of a job as Markdown: those of whatever machines ran them."""
         return tables.times_markdown(self.plan, self.records.load(self.plan.jobs))
@@ -99,7 +103,13 @@ class Benchmark:
     def write(self, folder: Path) -> Iterator[Path]:
         """Write tables and figures; yields every file."""
         found = self.results()
-        for ending, text in (("", tables.markdown(found)), ("-times", self.times())):
+        beyond = self.further()
+        texts = {"": tables.markdown(found), "-times": self.times()}
+        if beyond is not None:
+            texts["-further"] = tables.markdown(beyond)
+        else:  # it may have been so when the benchmark was last written
+            (folder / f"{self.name}-further.md").unlink(missing_ok=True)
+        for ending, text in texts.items():
             path = folder / f"{self.name}{ending}.md"
             with store.writing(path) as beside:
                 beside.write_text(text, encoding="utf-8")

@@ -13,6 +13,7 @@ from rarebooth.bench.results import (
     ORACLE,
     TO_FIXED,
     TO_HELD_OUT,
+    Body,
     Results,
     Row,
     counted,
@@ -110,9 +111,18 @@ def markdown(found: Results) -> str:
 
 
 def times_markdown(plan: Plan, records: Mapping[JobSpec, Record]) -> str:
-    """Seconds of a job as Markdown: means over the jobs that count, another on every machine."""
+    """Seconds of a job as Markdown: means over the jobs that count, those of each machine apart."""
     plan = told_of(plan, records)
-    bodies = counted(plan, records)
+    machines: dict[str, dict[JobSpec, Body]] = {}
+    for job, body in counted(plan, records).items():
+        machines.setdefault(body["cost"].get("device", "a machine that is not named"), {})[job] = (
+            body
+        )
+    return _lines(*(_times(plan, name, bodies) for name, bodies in machines.items()), REMEMBERED)
+
+
+def _times(plan: Plan, machine: str, bodies: Mapping[JobSpec, Body]) -> str:
+    """The seconds of the jobs that one machine ran."""
     phases = tuple(dict.fromkeys(phase for body in bodies.values() for phase in timed(body)))
     means = means_of_entries(plan, bodies, lambda _, body: timed(body), phases)
     rows: list[list[str]] = []
@@ -123,7 +133,8 @@ def times_markdown(plan: Plan, records: Mapping[JobSpec, Record]) -> str:
             for phase in phases
         )
         rows.append([label, *cells, f"{whole:.1f}"])
-    return _lines(_table(["entry", *phases, "all"], rows), REMEMBERED)
+    jobs = f"{len(bodies)} {'job' if len(bodies) == 1 else 'jobs'}"
+    return f"{machine}, {jobs}:\n\n{_table(['entry', *phases, 'all'], rows)}"
 
 
 def _validation(found: Results) -> str:

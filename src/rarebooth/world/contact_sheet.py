@@ -15,8 +15,8 @@ from rarebooth.world.render import render
 from rarebooth.world.scene import Scene
 from rarebooth.world.toys import TOYS, load_toy
 
-_COLUMNS = 12
-_TILE = 96
+_COLUMNS = 8
+_TILE = 72
 _QUALITY = 60
 
 
