@@ -13,8 +13,10 @@ HERE: Final = Path(__file__).parent
 ABOUT, README = HERE / "about.md", HERE / "README.md"
 RECORD = HERE.parent / "records" / "speed-cpu.json"
 LIKENESS = HERE.parent / "records" / "speed-likeness.json"
+GPU = HERE.parent / "records" / "speed-gpu.json"
 
-Rounds = Sequence[Mapping[str, Any]]
+Row = Mapping[str, Any]
+Rounds = Sequence[Row]
 
 BARS: Final[Mapping[tuple[str, str], float]] = {
     ("dreambooth", "whole_seconds"): 0.55,
@@ -50,11 +52,13 @@ ROWS: Final = (
 )
 
 
-def write(record: Mapping[str, Any], likeness: Mapping[str, Any]) -> str:
+def write(record: Row, likeness: Row, gpu: Row) -> str:
     """The whole page."""
     parts = [ABOUT.read_text("utf-8").rstrip()]
     if record:
         parts += _sections(record)
+    if gpu:
+        parts += _on_a_gpu(gpu)
     if likeness:
         parts.append("## Until two-stage is as like as DreamBooth\n\n" + _likeness(likeness))
     return "\n\n".join(parts) + "\n"
@@ -62,11 +66,16 @@ def write(record: Mapping[str, Any], likeness: Mapping[str, Any]) -> str:
 
 def renew() -> None:
     """Write the page anew from the records that there are."""
-    read = (json.loads(f.read_text("utf-8")) if f.is_file() else {} for f in (RECORD, LIKENESS))
-    README.write_text(write(*read), "utf-8")
+    README.write_text(write(*records()), "utf-8")
 
 
-def _sections(record: Mapping[str, Any]) -> Iterator[str]:
+def records() -> Iterator[Row]:
+    """What ``write`` wants, empty where there is none."""
+    for file in (RECORD, LIKENESS, GPU):
+        yield json.loads(file.read_text("utf-8")) if file.is_file() else {}
+
+
+def _sections(record: Row) -> Iterator[str]:
     versions = ", ".join(f"{name} {version}" for name, version in record["versions"].items())
     yield (
         f"## Against diffusers\n\n{record['machine']}, {record['threads']} threads; {versions}. "
@@ -146,7 +155,123 @@ def _number(values: Sequence[float], unit: str) -> str:
     return f"{median * 1000:.0f} ms" if unit == "ms" else f"{median:.1f} s"
 
 
-def _likeness(record: Mapping[str, Any]) -> str:
+SIDES: Final = ("ours", "ours, compiled", "diffusers")
+
+STEPS: Final = (
+    ("denoiser", 1, "stage-two step, batch 1", "dreambooth"),
+    ("denoiser", 4, "stage-two step, batch 4", "dreambooth-batch-4"),
+    ("token", 1, "stage-one step, batch 1", ""),
+    ("token", 4, "stage-one step, batch 4", "textual-inversion"),
+)
+"""Stage and batch of a GPU's row, how it is called, and whose aim is its own."""
+
+BESIDES: Final = {
+    "a picture": ("a picture", "sampling"),
+    " steps, batch ": ("a whole two-stage training", ""),
+    "low memory": ("training with `--low-memory`", ""),
+    "host waits": ("host waits for the GPU", ""),
+}
+"""By what the other rows of a GPU are told: how they are called if none is there, whose aim."""
+
+MISSING: Final = "not measured yet"
+
+
+def _on_a_gpu(record: Row) -> Iterator[str]:
+    rows: Rounds = record["rows"]
+    at = {(row["stage"], row["batch"], row["side"]): row for row in rows if "stage" in row}
+    counts = " or ".join(str(count) for count in sorted({row["counted"] for row in at.values()}))
+    yield (
+        f"## On a GPU\n\n{record['machine']}; torch {record['torch']}; {record['size']} with "
+        f"random weights, {record['pixels']} px, {record['precision']}. A large product of bf16 "
+        f"matrices runs at {record['ceiling'] / 1e12:.0f} TFLOP/s, which is the ceiling. Medians "
+        f"of {counts or 'no'} steps, in brackets the least, and ratios of the medians."
+    )
+    places = [
+        (said, [at.get((stage, batch, side), {}) for side in SIDES], (job, "step_seconds"))
+        for stage, batch, said, job in STEPS
+    ]
+    yield _table(
+        ("", "ours", "compiled", "diffusers", "ratio", "ratio, compiled", "aim"),
+        (
+            (
+                said,
+                *(_pace(side) for side in sides),
+                *(_apart(side, sides[-1], "seconds") for side in sides[:-1]),
+                _aim(of),
+            )
+            for said, sides, of in places
+        ),
+    )
+    yield "Ours / compiled / diffusers:"
+    yield _table(
+        ("", "of the ceiling", "most GPU memory", "its ratios", "until the first step's end"),
+        (
+            (
+                said,
+                _beside(sides, "share", 100, "%"),
+                _beside(sides, "peak_bytes", 1e-9, "GB"),
+                " / ".join(_apart(side, sides[-1], "peak_bytes") for side in sides[:-1]),
+                _beside(sides, "first_seconds", 1, "s"),
+            )
+            for said, sides, _ in places
+        ),
+    )
+    notices = {notice for row in at.values() for notice in row.get("notices", ())}
+    if notices:
+        yield "Of what was to be compiled: " + "; ".join(sorted(notices))
+    yield _table(("", "ours", "diffusers", "ratio", "aim"), _besides(rows))
+
+
+def _besides(rows: Rounds) -> Iterator[tuple[str, ...]]:
+    for mark, (called, job) in BESIDES.items():
+        found = {row["what"]: None for row in rows if mark in row.get("what", "")}
+        if not found:
+            yield called, MISSING, "", "", ""
+        for what in found:
+            own, other = (_as_one(rows, what, side) for side in SIDES[::2])
+            ratio = _apart(own, other, "seconds")
+            yield what, _taken(own), _taken(other), ratio, _aim((job, "seconds"))
+
+
+def _as_one(rows: Rounds, what: str, side: str) -> Row:
+    """A side's row, or the medians of its rows: whole trainings have one a round."""
+    own = [row for row in rows if row.get("what") == what and row["side"] == side]
+    one = dict(own[0]) if own else {}
+    medians = ("seconds", "peak_bytes")
+    return one | {key: statistics.median(row[key] for row in own) for key in medians if key in one}
+
+
+def _pace(row: Row) -> str:
+    if not row:
+        return MISSING
+    return f"{row['seconds'] * 1000:.0f} ms [{row['least'] * 1000:.0f}]"
+
+
+def _taken(row: Row) -> str:
+    parts: list[str] = []
+    if "found" in row:
+        parts.append(" ".join(row["found"].split()))
+    if "seconds" in row:
+        parts.append(f"{row['seconds']:.2f} s")
+    if "peak_bytes" in row:
+        parts.append(f"{row['peak_bytes'] / 1e9:.1f} GB")
+    return ", ".join(parts)
+
+
+def _apart(own: Row, other: Row, key: str) -> str:
+    return f"{own[key] / other[key]:.2f}" if key in own and key in other else ""
+
+
+def _beside(sides: Rounds, key: str, factor: float, unit: str) -> str:
+    values = (f"{side[key] * factor:.1f}" if side else "-" for side in sides)
+    return f"{' / '.join(values)} {unit}"
+
+
+def _aim(of: tuple[str, str]) -> str:
+    return f"{BARS[of]:.2f}" if of in BARS else ""
+
+
+def _likeness(record: Row) -> str:
     rows = (
         (
             subject,
