@@ -14,9 +14,10 @@ import pytest
 from PIL import Image
 
 from judging import JUDGES
+from rarebooth.bases import sd
 from rarebooth.bench import figures, job, running
 from rarebooth.bench.plan import DREAMBENCH, read_plan
-from rarebooth.bench.running import rehearse
+from rarebooth.bench.running import open_benchmark, rehearse
 from rarebooth.bench.subjects import photographed
 from rarebooth.choose import Quality
 from rarebooth.cli import run as command
@@ -235,6 +236,42 @@ def test_a_benchmark_continues_where_it_stopped_and_draws_its_figures(
     assert command(["bench", *flags]) == 0
     assert "1 of 2 jobs are to be run" in capsys.readouterr().out
     assert (tmp_path / "results" / "small.md").read_text() == table
+
+
+def test_a_plan_that_says_fp32_finds_the_same_records_where_bf16_is_usual(
+    plan_file, bodies, tmp_path, monkeypatch
+):
+    ran, asked = [], []
+
+    def noted(spec, precision):
+        ran.append(precision)
+        return bodies[spec.label]
+
+    monkeypatch.setattr(running, "run_job", noted)
+    monkeypatch.setattr(running, "fetch_judges", lambda *_: None)
+    monkeypatch.setattr(running, "_digests", running._digests.__wrapped__)  # remembers no machine
+    records = tmp_path / "records"
+    flags = ["--records", str(records), "--executor", "inline"]
+    assert command(["bench", str(plan_file), *flags]) == 0
+    assert ran == ["fp32"] * 2
+
+    def on_a_gpu(name, device):
+        asked.append(name)
+        return "bf16" if name == "auto" else name
+
+    monkeypatch.setattr(sd, "pick_precision", on_a_gpu)
+    assert len(open_benchmark(plan_file, records).pending()) == 2
+    told = tmp_path / "told.toml"
+    told.write_text(f'precision = "fp32"\n{plan_file.read_text()}')
+    assert open_benchmark(told, records).pending() == []
+    next(records.iterdir()).unlink()
+    asked.clear()
+    assert command(["bench", str(told), *flags]) == 0
+    assert ran == ["fp32"] * 3
+    assert len(list(records.iterdir())) == 2
+    assert set(asked) == {"fp32"}
+    assert command(["bench", str(plan_file), *flags]) == 0
+    assert ran[3:] == ["bf16"] * 2
 
 
 def test_the_class_is_shown_by_the_checkpoint_that_was_chosen(bodies, monkeypatch):

@@ -96,6 +96,15 @@ def test_the_subjects_are_the_benchmarks_in_their_order(tmp_path):
     assert {job.photos for job in real.jobs} == {"dreambench"}
 
 
+def test_what_a_plan_computes_in_is_no_part_of_its_jobs(tmp_path):
+    plain, told = (
+        read(tmp_path),
+        read(tmp_path, p=("seeds = [3]", 'seeds = [3]\nprecision = "bf16"')),
+    )
+    assert (plain.precision, told.precision) == ("auto", "bf16")
+    assert told.jobs == plain.jobs
+
+
 def test_whatever_part_is_done_first_is_balanced(tmp_path):
     plan = read(tmp_path, o=('only = ["dog", "backpack"]', ""), c=('only = ["cat", "dog"]', ""))
     per_subject = 4
@@ -149,6 +158,11 @@ def test_whatever_part_is_done_first_is_balanced(tmp_path):
             "fixed = 50",
             'fixed = 50\ncompare_to = "two-stage"',
             r"is 'two-stage', whose pictures .* extent and leave_one_out must be the same",
+        ),
+        (
+            "seeds = [3]",
+            'precision = "fp16"',
+            r"precision in the plan is 'fp16': .*'auto', 'fp32' or 'bf16'",
         ),
         ('"miniature"', '"zoo"', r"subjects in the plan is 'zoo': .*'miniature'"),
     ],

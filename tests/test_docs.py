@@ -48,7 +48,9 @@ def test_a_documented_command_is_understood(command, tmp_path, monkeypatch, caps
         monkeypatch.setattr(f"rarebooth.api.{job}", lambda *_, **__: _stop(understood))
     for check in ("check_photos", "check_base", "check_runs"):
         monkeypatch.setattr(f"rarebooth.cli.early.{check}", lambda *_: None)
-    empty = Plan(base="embedded", photos="miniature", subjects=(), pictures=(), entries=())
+    empty = Plan(
+        base="embedded", precision="auto", photos="miniature", subjects=(), pictures=(), entries=()
+    )
     monkeypatch.setattr("rarebooth.bench.plan.read_plan", lambda _: empty)
     for job in ("open_benchmark", "rehearse"):
         monkeypatch.setattr(f"rarebooth.bench.running.{job}", lambda *_, **__: _stop(understood))

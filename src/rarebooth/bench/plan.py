@@ -44,6 +44,7 @@ NOUN: Final = "NOUN"
 
 Photos: TypeAlias = Literal["miniature", "dreambench"]
 Scored: TypeAlias = Literal["chosen", "all"]
+Precision: TypeAlias = Literal["auto", "fp32", "bf16"]
 
 _SUBJECTS: Final[Mapping[str, tuple[tuple[Subject, ...], Photos]]] = {
     "miniature": (BENCHMARK, "miniature"),
@@ -53,6 +54,7 @@ _SUBJECTS: Final[Mapping[str, tuple[tuple[Subject, ...], Photos]]] = {
 
 _PLAN: Final[Mapping[str, Any]] = {
     "base": str,
+    "precision": Precision,
     "subjects": Literal["miniature", "validation", "dreambench"],
     "entries": dict[str, Any],
     "only": tuple[str, ...],
@@ -161,9 +163,14 @@ class Entry:
 
 @dataclass(frozen=True, kw_only=True)
 class Plan:
-    """What is compared. ``subjects``: those of any entry, in their usual order."""
+    """What is compared.
+
+    ``precision``: what the base computes in; "auto" is what it opens in where the plan is run.
+    ``subjects``: those of any entry, in their usual order.
+    """
 
     base: str
+    precision: Precision
     photos: Photos
     subjects: tuple[Subject, ...]
     pictures: tuple[str, ...]
@@ -214,6 +221,7 @@ def read_plan(path: Path) -> Plan:
     asked = {name for entry in entries for name in entry.subjects}
     return Plan(
         base=given["base"],
+        precision=given.get("precision", "auto"),
         photos=photos,
         subjects=tuple(subject for subject in known if subject.name in asked),
         pictures=_named("[pictures]", kept.get("subjects", ()), names),

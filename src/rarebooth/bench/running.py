@@ -186,7 +186,7 @@ def open_benchmark(
     for job in plan.jobs:
         photos_digest(job)
     hub.find(plan.base, notice=notice)  # told where the base is fetched, which opening it does too
-    return Benchmark(plan_file.stem, plan, Records(records, _digests(plan.base)))
+    return Benchmark(plan_file.stem, plan, Records(records, _digests(plan.base, plan.precision)))
 
 
 def outlook(plan: Plan, jobs: list[JobSpec], workers: int, threads: int) -> Iterator[str]:
@@ -201,7 +201,7 @@ def outlook(plan: Plan, jobs: list[JobSpec], workers: int, threads: int) -> Iter
     here = hub.pending(plan.base) is None
     operations = PUBLISHED.get(plan.base)
     if here:
-        base = open_base(plan.base)
+        base = open_base(plan.base, precision=plan.precision)
         hours = total.passes * seconds_a_picture(base, threads) / 3600
         operations = operations_a_picture(base)
         yield (
@@ -257,11 +257,11 @@ def rehearse(
 
 
 @cache  # plans share a base, which takes seconds to open; what is kept of it is small
-def _digests(name: str) -> Mapping[str, str]:
-    base = open_base(name)
+def _digests(name: str, precision: str) -> Mapping[str, str]:
+    base = open_base(name, precision=precision)
     digests = {"base": base.identity.digest}
     if base.precision != "fp32":
-        digests[PRECISION] = base.precision  # what a GPU found is not mixed with what a CPU did
+        digests[PRECISION] = base.precision  # what bf16 found is not mixed with fp32's
     return digests
 
 
