@@ -21,7 +21,7 @@ from rarebooth.bench.running import open_benchmark, rehearse
 from rarebooth.bench.subjects import photographed
 from rarebooth.choose import Quality
 from rarebooth.cli import run as command
-from rarebooth.errors import ResourceError
+from rarebooth.errors import DivergedError, ResourceError
 from rarebooth.protocols import VALIDATION, Extent
 from rarebooth.world.subjects import BENCHMARK
 
@@ -109,6 +109,66 @@ def test_a_job_learns_once_and_its_numbers_are_the_same_again(plan_file, bodies,
         for key in ("cpu_seconds", "seconds"):
             del body["cost"][key]
     assert one == other
+
+
+def _diverging(monkeypatch, steps, where="draw_set"):
+    """A checkpoint stops being finite numbers where a function draws it."""
+    wear, draw, worn = job.wear, getattr(job, where), []
+
+    def noted(session, file):
+        worn.append(file.stem)
+        return wear(session, file)
+
+    def drawn(*given):
+        if worn and worn[-1] == steps:
+            raise DivergedError("a picture is not a number")
+        return draw(*given)
+
+    monkeypatch.setattr(job, "wear", noted)
+    monkeypatch.setattr(job, where, drawn)
+
+
+def test_a_checkpoint_that_cannot_be_drawn_is_left_out_and_the_others_count(
+    plan_file, bodies, monkeypatch, tmp_path, capsys
+):
+    _diverging(monkeypatch, "2")
+    spec = read_plan(plan_file).jobs[1]
+    body, whole = job.run_job(spec), bodies["dreambooth"]
+    assert body["undrawn"] == {"2": "DivergedError: a picture is not a number"}
+    assert body["chosen"] == {"fixed": "3", "held-out": "3"}
+    assert body["checkpoints"] == {"3": whole["checkpoints"]["3"]}
+    assert whole.keys() == body.keys() - {"undrawn"}
+    # Whoever reads records copes with it.
+    monkeypatch.setattr(running, "fetch_judges", lambda *_: None)
+    monkeypatch.setattr(
+        running, "run_job", lambda each, precision: body if each == spec else bodies[each.label]
+    )
+    flags = ["--records", str(tmp_path / "records"), "--executor", "inline"]
+    assert command(["bench", str(plan_file), *flags]) == 0
+    assert "Checkpoint 2 has no scores: DivergedError: a picture" in capsys.readouterr().out
+    table = (tmp_path / "results" / "small.md").read_text()
+    assert "could not be drawn, and are left out: dog, dreambooth, 0, 2." in table
+    assert "| dreambooth | 3 |" in table
+    assert "| dreambooth | 2 |" not in table
+    sheets = tmp_path / "results" / "pictures"
+    assert len(list(sheets.glob("*.webp"))) == 3
+
+
+def test_what_was_chosen_and_cannot_be_scored_is_chosen_no_more(plan_file, monkeypatch):
+    _diverging(monkeypatch, "2", "draw_sets")
+    judged = iter((Quality(0.5, 0.5), Quality(0.9, 0.9)))
+    monkeypatch.setattr(job.choose, "quality", lambda *_: next(judged))
+    body = job.run_job(read_plan(plan_file).jobs[0])
+    assert body["chosen"] == {"fixed": "1", "held-out": "1"}
+    assert body["checkpoints"].keys() == {"1"}
+    assert body["checkpoints"]["1"].keys() == {"validation", "scores", "pictures"}
+    assert body["undrawn"].keys() == {"2"}
+
+
+def test_a_fixed_checkpoint_that_cannot_be_drawn_fails_the_job(plan_file, monkeypatch):
+    _diverging(monkeypatch, "1")
+    with pytest.raises(DivergedError, match=r"fixed checkpoint, 1, .* cannot be drawn: a picture"):
+        job.run_job(read_plan(plan_file).jobs[0])
 
 
 @pytest.fixture(scope="module")

@@ -3,7 +3,7 @@
 import json
 import random
 import re
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from typing import Any
 
 import pytest
@@ -127,6 +127,39 @@ def test_entries_that_are_further_are_told_of_apart(tmp_path):
     assert further(plan, ended({"ours": 4, "theirs": 1, "late": 1})) is None
     assert further(plan, done(plan.jobs)) is None
     assert further(plan, {}) is None
+
+
+def test_a_checkpoint_that_could_not_be_drawn_is_in_no_mean_and_is_told(tmp_path):
+    plan = small_plan(tmp_path)
+    records = done(plan.jobs)
+    whole = results(plan, records)
+    assert "could not be drawn" not in markdown(whole)
+    job = next(each for each in plan.jobs if each.label == "theirs")
+    lost = records[job]["body"]
+    del lost["checkpoints"]["20"]
+    lost |= {"undrawn": {"20": "DivergedError: no number"}}
+    lost["chosen"]["held-out"] = "10"
+    lost["checkpoints"]["10"] = body(replace(job, score="all"))["checkpoints"]["10"]
+    for each in (each for each in plan.jobs_of(plan.subjects[0]) if each.label == "ours"):
+        records[each]["body"]["chosen"]["held-out"] = "20"
+        del records[each]["body"]["checkpoints"]["10"]
+        records[each]["body"]["undrawn"] = {"10": "DivergedError: no number"}
+    found = results(plan, records)
+    assert found.undrawn == (
+        "backpack, ours, 0, 10",
+        "backpack, ours, 1, 10",
+        "backpack, theirs, 0, 20",
+    )
+    for rows in (found.steps, found.validation):
+        expected = whole.steps if rows is found.steps else whole.validation
+        assert [(each.entry, each.choice) for each in rows] == [
+            (each.entry, each.choice) for each in expected
+        ]
+    assert row(found.steps, "ours", "10").estimates["dino diverse"].count == 3
+    assert row(found.steps, "ours", "20").estimates == row(whole.steps, "ours", "20").estimates
+    assert row(found.validation, "theirs", "20").estimates["likeness"].count == 3
+    assert found.chosen["theirs"]["10"] >= 1
+    assert "left out: backpack, ours, 0, 10; backpack, ours, 1, 10; backp" in markdown(found)
 
 
 def test_means_are_of_the_checkpoint_that_counts(tmp_path):

@@ -23,6 +23,7 @@ from rarebooth.bench.plan import JobSpec
 from rarebooth.bench.subjects import Photographed, photographed
 from rarebooth.catalogue import cost
 from rarebooth.class_images import Cached, Drawing, Source, cache_folder
+from rarebooth.errors import DivergedError, told_without_paths
 from rarebooth.evaluation import wear
 from rarebooth.evidence import draw_set, draw_sets
 from rarebooth.machine import processor
@@ -69,6 +70,7 @@ def run_job(spec: JobSpec, precision: str = "fp32") -> dict[str, Any]:
     """Learn the subject, choose a checkpoint, score; what a record holds of it, as plain data.
 
     ``precision``: what the base computes in, wherever the job runs: a record's key tells of it.
+    Raises DivergedError where training diverges, or the fixed checkpoint cannot be drawn.
     """
     base, spent = _base(spec.base, precision), Spent()
     judges = _judges(spec.base, str(base.device))
@@ -82,25 +84,12 @@ def run_job(spec: JobSpec, precision: str = "fp32") -> dict[str, Any]:
         # Images of the class are drawn inside training, and are no part of its own time.
         for seconds in (spent.cpu, spent.clock):
             seconds["training"] = round(seconds["training"] - seconds.get("class images", 0.0), 2)
-        qualities = {name: learnt.quality(file) for name, file in files.items()}
-        chosen = {"fixed": str(spec.fixed), "held-out": choose.held_out(qualities)}
-        in_full = set(files) if spec.score == "all" else set(chosen.values())
-        checkpoints: dict[str, dict[str, Any]] = {}
-        for name, file in files.items():
-            told = asdict(qualities[name])
-            about = checkpoints[name] = {
-                "validation": {key: round(number, scores.DIGITS) for key, number in told.items()}
-            }
-            if name in in_full:
-                about["scores"] = learnt.scores(file)
-            if spec.pictures:
-                about["pictures"] = learnt.figures(file)
+        judged = learnt.judged(files)
     taken = cost(method)
     kept = [_picture(photo) for photo in shown.learnt.images] if spec.pictures else []
     return {
         "conventions": scores.conventions(judges),
-        "chosen": chosen,
-        "checkpoints": checkpoints,
+        **judged,
         "photos": kept,
         "base_class": learnt.class_by_the_base() if spec.pictures else [],
         "cost": {
@@ -122,7 +111,8 @@ def run_job(spec: JobSpec, precision: str = "fp32") -> dict[str, Any]:
 class Learnt:
     """What was learnt of a subject, to be drawn and judged from its checkpoints' files.
 
-    ``drawn``: pictures so far, without those that are there to be looked at.
+    ``drawn``: pictures so far, without those that are there to be looked at. ``undrawn``: why, of
+    each checkpoint that cannot be drawn.
     """
 
     spec: JobSpec
@@ -131,6 +121,53 @@ class Learnt:
     shown: Photographed
     spent: Spent
     drawn: int = 0
+    undrawn: dict[str, str] = field(default_factory=dict[str, str])
+
+    def judged(self, files: Mapping[str, Path]) -> dict[str, Any]:
+        """Which checkpoint counts, and what is told of each, by its steps.
+
+        One that cannot be drawn is left out, and "undrawn" says why. Raises DivergedError where
+        that is so of the fixed one.
+        """
+        spec = self.spec
+        qualities: dict[str, choose.Quality] = {}
+        for name, file in files.items():
+            with self.leaving_out(name):
+                qualities[name] = self.quality(file)
+        checkpoints: dict[str, dict[str, Any]] = {
+            name: {"validation": {key: round(n, scores.DIGITS) for key, n in asdict(each).items()}}
+            for name, each in qualities.items()
+        }
+        while True:
+            chosen = {"fixed": str(spec.fixed), "held-out": choose.held_out(qualities)}
+            in_full = set(qualities) if spec.score == "all" else set(chosen.values())
+            for name in qualities:
+                about = checkpoints[name]
+                with self.leaving_out(name):
+                    if name in in_full and "scores" not in about:
+                        about["scores"] = self.scores(files[name])
+                    if spec.pictures and "pictures" not in about:
+                        about["pictures"] = self.figures(files[name])
+            qualities = {name: qualities[name] for name in qualities if name not in self.undrawn}
+            if chosen["held-out"] in qualities:  # else it was drawn to choose, and not to score
+                break
+        return {
+            "chosen": chosen,
+            "checkpoints": {name: checkpoints[name] for name in qualities},
+            **({"undrawn": self.undrawn} if self.undrawn else {}),
+        }
+
+    @contextmanager
+    def leaving_out(self, name: str) -> Generator[None]:
+        """Note a checkpoint whose pictures diverge inside; DivergedError if it is the fixed one."""
+        try:
+            yield
+        except DivergedError as error:
+            if name == str(self.spec.fixed):
+                raise DivergedError(
+                    f"The fixed checkpoint, {name}, must be scored and cannot be drawn: {error}"
+                ) from error
+            self.undrawn[name] = told_without_paths(error)
 
     def quality(self, file: Path) -> choose.Quality:
         """How good a checkpoint is on prompts that are there for choosing."""

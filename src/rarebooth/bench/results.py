@@ -78,8 +78,9 @@ class Results:
     jobs chose which by held-out prompts. ``spread``: standard deviations over the seeds of a
     subject. ``apart``: what ``APART`` names by measure, entry and subject. ``ahead``: by measure,
     of an entry and of another that can be compared to it, in how many subjects the one is ahead,
-    and of how many. ``costs``: means of a job, by entry. ``failed``: jobs that ended with an error,
-    as "subject, entry, seed".
+    and of how many. ``costs``: means of a job, by entry. ``undrawn``: checkpoints that could not be
+    drawn, as "subject, entry, seed, steps". ``failed``: jobs that ended with an error, as "subject,
+    entry, seed".
     """
 
     base: str
@@ -99,6 +100,7 @@ class Results:
     apart: Mapping[str, Mapping[str, Mapping[str, float]]]
     ahead: Mapping[str, Mapping[str, Mapping[str, tuple[int, int]]]]
     costs: Mapping[str, Mapping[str, float]]
+    undrawn: tuple[str, ...]
     failed: tuple[str, ...]
 
 
@@ -159,7 +161,7 @@ def _averaged(plan: Plan, told: Plan, records: Mapping[JobSpec, Record]) -> Resu
             for row in _steps(entry, of_entries[entry.label])
         ),
         validation=tuple(
-            row for entry in told.entries for row in _validation(of_entries[entry.label])
+            row for entry in told.entries for row in _validation(entry, of_entries[entry.label])
         ),
         fixed={entry.label: str(entry.fixed) for entry in told.entries},
         chosen={
@@ -170,6 +172,11 @@ def _averaged(plan: Plan, told: Plan, records: Mapping[JobSpec, Record]) -> Resu
         apart=apart,
         ahead={name: _ahead(told, columns) for name, columns in apart.items()},
         costs=_costs(told, bodies),
+        undrawn=tuple(
+            f"{job.subject}, {job.label}, {job.seed}, {steps}"
+            for job, body in bodies.items()
+            for steps in body.get("undrawn", ())
+        ),
         failed=tuple(
             f"{job.subject}, {job.label}, {job.seed}"
             for job in plan.jobs
@@ -314,20 +321,24 @@ def _steps(entry: Entry, bodies: Mapping[JobSpec, Body]) -> Iterator[Row]:
     """An entry at its checkpoints, all of which are scored; none where there is but one."""
     if bodies and len(entry.checkpoints) > 1:
         for steps in map(str, entry.checkpoints):
-            yield _row(entry.label, steps, _means(_seeds(bodies, steps)))
+            yield _row(entry.label, steps, _means(_seeds(_with(steps, bodies), steps)))
 
 
-def _validation(bodies: Mapping[JobSpec, Body]) -> Iterator[Row]:
-    found: dict[tuple[str, str], Seeds] = {}
-    for job, body in bodies.items():
-        for name, about in body["checkpoints"].items():
-            told: Mapping[str, float] = about["validation"]
+def _validation(entry: Entry, bodies: Mapping[JobSpec, Body]) -> Iterator[Row]:
+    for steps in map(str, entry.checkpoints):
+        seeds: Seeds = {}
+        for job, body in _with(steps, bodies).items():
+            told: Mapping[str, float] = body["checkpoints"][steps]["validation"]
             harmonic = Quality(told["likeness"], told["following"]).harmonic
-            seeds = found.setdefault((job.label, name), {})
             for key, value in {**told, "harmonic": harmonic}.items():
                 seeds.setdefault(key, {}).setdefault(job.subject, []).append(value)
-    for row, seeds in found.items():
-        yield _row(*row, _means(seeds))
+        if seeds:
+            yield _row(entry.label, steps, _means(seeds))
+
+
+def _with(steps: str, bodies: Mapping[JobSpec, Body]) -> dict[JobSpec, Body]:
+    """The jobs in which a checkpoint could be drawn."""
+    return {job: body for job, body in bodies.items() if steps in body["checkpoints"]}
 
 
 def _spread(seeds: Mapping[tuple[str, str], Seeds]) -> Iterator[Row]:

@@ -79,6 +79,7 @@ def markdown(found: Results) -> str:
         "and the mountain; oracle: the best by "
         f"{' '.join(JUDGED_BY)} of the scores that are shown, for which no user could choose.",
         _waiting(found),
+        _undrawn(found),
         _failed(found),
         *chain.from_iterable(
             _section(
@@ -244,6 +245,11 @@ def _section(title: str, *parts: str) -> tuple[str, ...]:
 
 def _waiting(found: Results) -> str:
     return f"Not told of yet: {', '.join(found.waiting)}." if found.waiting else ""
+
+
+def _undrawn(found: Results) -> str:
+    said = "Checkpoints that could not be drawn, and are left out"
+    return f"{said}: {'; '.join(found.undrawn)}." if found.undrawn else ""
 
 
 def _failed(found: Results) -> str:

@@ -105,6 +105,8 @@ def _say(step: "Progress") -> None:
     job, error = step.job, step.outcome.error
     ending = "done" if error is None else f"failed: {error}"
     out().print(f"{step.done}/{step.total} {job.subject} {job.label} seed {job.seed}: {ending}")
+    for name, why in (step.outcome.body or {}).get("undrawn", {}).items():
+        out().print(f"Checkpoint {name} has no scores: {why}")
 
 
 def _processes(plan: "Plan", threads: int) -> int:
