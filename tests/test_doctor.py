@@ -85,6 +85,16 @@ def test_packages_that_are_missing_or_too_old_are_named(monkeypatch):
     assert packages.found.startswith("torch is 2.9.1+cpu, 2.11 or newer is needed; absent is missi")
 
 
+def test_rarebooth_that_is_on_the_path_and_not_installed_is_a_warning(monkeypatch):
+    def not_installed(name):
+        raise doctor.metadata.PackageNotFoundError(name)
+
+    monkeypatch.setattr(doctor.metadata, "requires", not_installed)
+    packages = next(check for check in doctor.examine() if check.name == "packages")
+    assert packages.verdict == "warn"
+    assert packages.found == "rarebooth is not installed, only on the path"
+
+
 @pytest.mark.parametrize(
     ("found", "wanted", "enough"),
     [("2.13.0+cpu", "2.11", True), ("2.9", "2.11", False), ("1.32.0rc1", "1.32", True)],

@@ -9,9 +9,11 @@ from typing import Any
 import pytest
 import torch
 
+import rarebooth
 from rarebooth.cli import run
 from rarebooth.errors import ResourceError, SettingsError
 from rarebooth.exam import extent as extents
+from rarebooth.exam import record as exam_records
 from rarebooth.exam import sitting
 from rarebooth.exam.autoencoder import autoencoder_rows, psnr
 from rarebooth.exam.candidate import Candidate
@@ -326,6 +328,19 @@ def test_what_is_missing_is_absent_and_the_record_tells_all(tiny, tmp_path):
     assert content["extent"]["compared_steps"] == 1
     assert content["drawing"] == {"sampler": "ddim", "guidance": 2.0}
     assert [row["name"] for row in content["rows"]] == list(verdicts)
+
+
+def test_what_is_on_the_path_and_not_installed_tells_its_version_in_an_exam(tiny, monkeypatch):
+    version = exam_records.metadata.version
+
+    def on_the_path(name):
+        if name == "rarebooth":
+            raise exam_records.metadata.PackageNotFoundError(name)
+        return version(name)
+
+    monkeypatch.setattr(exam_records.metadata, "version", on_the_path)
+    record = exam_record(tiny, TINY, [], quick=True, seconds=0)
+    assert record["versions"]["rarebooth"] == rarebooth.__version__
 
 
 def test_the_command_prints_the_table_and_writes_the_record(

@@ -14,6 +14,7 @@ import pytest
 import torch
 from PIL import Image
 
+import rarebooth
 from faults import Died, faults, operations
 from rarebooth import artifact, defaults, settings, store, training
 from rarebooth import plan as plan_module
@@ -88,6 +89,23 @@ def test_what_a_run_leaves(job, tmp_path):
     assert said["recommended"] == "5"
     assert said["drawing"] == {"sampler": "ddim", "sampler_steps": 50, "guidance": 7.5}
     assert said["preview"] == {"sampler": "dpm++", "sampler_steps": 20, "guidance": 7.5}
+
+
+def test_what_is_on_the_path_and_not_installed_trains_and_tells_its_version(
+    job, tmp_path, monkeypatch
+):
+    version = record_module.metadata.version
+
+    def on_the_path(name):
+        if name == "rarebooth":
+            raise record_module.metadata.PackageNotFoundError(name)
+        return version(name)
+
+    monkeypatch.setattr(record_module.metadata, "version", on_the_path)
+    finish(job())
+    said = record(tmp_path / "run")["versions"]
+    assert list(said) == ["python", "rarebooth", *record_module.VERSIONED]
+    assert said["rarebooth"] == rarebooth.__version__
 
 
 def test_a_record_says_nothing_of_previews_that_are_drawn_as_all_pictures(job, monkeypatch):

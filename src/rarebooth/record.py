@@ -10,6 +10,7 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
+from rarebooth import __version__
 from rarebooth.choose import Choice
 from rarebooth.class_images import cache_folder
 from rarebooth.errors import told_without_paths
@@ -17,7 +18,7 @@ from rarebooth.optimisers import EIGHT_BIT
 from rarebooth.plan import Plan
 from rarebooth.run import State
 
-VERSIONED = ("rarebooth", "torch", "diffusers", "transformers", "safetensors", "Pillow", "numpy")
+VERSIONED = ("torch", "diffusers", "transformers", "safetensors", "Pillow", "numpy")
 
 
 @dataclass
@@ -67,6 +68,7 @@ class RunRecord:
             "precision": base.precision,
             "versions": {
                 "python": platform.python_version(),
+                "rarebooth": __version__,  # metadata has none where it is not installed
                 **{name: metadata.version(name) for name in used},
             },
             "seconds": dict(earlier.get("seconds", {})),

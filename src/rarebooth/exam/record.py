@@ -11,6 +11,7 @@ from typing import Any, Final
 import torch
 from pydantic import TypeAdapter
 
+from rarebooth import __version__
 from rarebooth.errors import SettingsError
 from rarebooth.exam.candidate import SAMPLER, Candidate
 from rarebooth.exam.extent import Extent
@@ -18,7 +19,7 @@ from rarebooth.exam.row import Row
 from rarebooth.machine import processor
 from rarebooth.pretrain.rendering import world_version
 
-VERSIONED: Final = ("rarebooth", "torch", "diffusers", "transformers", "numpy")
+VERSIONED: Final = ("torch", "diffusers", "transformers", "numpy")
 
 
 def exam_record(
@@ -43,6 +44,7 @@ def exam_record(
         },
         "versions": {
             "python": platform.python_version(),
+            "rarebooth": __version__,  # metadata has none where it is not installed
             **{name: metadata.version(name) for name in VERSIONED},
         },
         "drawing": {"sampler": SAMPLER, "guidance": candidate.guidance},
