@@ -11,6 +11,7 @@ import sys
 import tempfile
 import time
 from functools import partial
+from multiprocessing import forkserver
 from pathlib import Path
 
 import pytest
@@ -70,6 +71,8 @@ def straight(plan, tmp_path):
 @pytest.fixture
 def forking(monkeypatch):
     """Pays for importing torch once; what starts is still a process of its own."""
+    # Started by a pool, the server, which outlives it, would have its folder for temporary files.
+    forkserver.ensure_running()
     monkeypatch.setattr(pool, "START", "forkserver")
 
 

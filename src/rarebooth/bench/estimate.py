@@ -18,7 +18,13 @@ BACKWARD: Final = 2.0
 """A backward pass in forward passes: it multiplies by weights and by activations."""
 
 GPU: Final = 50e12
-"""Operations a second that a GPU is taken to sustain on a U-Net; an H100 does more, a T4 less."""
+"""Operations a second that a GPU is taken to sustain on a U-Net of Stable Diffusion's size.
+
+An H100 sustained 53e12 in steps at batch 4, and 13e12 at batch 1 (``benchmarks/speed``).
+"""
+
+SMALL: Final = 5e12
+"""The same of the embedded base's U-Net: an H100 with sixteen jobs at once, scoring left out."""
 
 PUBLISHED: Final = {"sd14": 8.03e11, "sd15": 8.03e11, "sd21": 8.04e11}
 """Floating-point operations of one picture that passes the U-Net, at 512 pixels.

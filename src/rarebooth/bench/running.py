@@ -13,6 +13,7 @@ from rarebooth.bench import figures, measures, tables
 from rarebooth.bench.estimate import (
     GPU,
     PUBLISHED,
+    SMALL,
     operations_a_picture,
     seconds_a_picture,
     work_of,
@@ -24,6 +25,7 @@ from rarebooth.bench.plan import JobSpec, Plan, photos_digest, read_plan
 from rarebooth.bench.record import Records
 from rarebooth.bench.results import Results, further, results, timed
 from rarebooth.bench.work import Progress, work
+from rarebooth.defaults import EMBEDDED
 from rarebooth.metrics.encoders.judges import fetch_judges
 from rarebooth.metrics.encoders.judges import pending as pending_judges
 from rarebooth.sheet import QUALITY
@@ -212,11 +214,12 @@ def outlook(plan: Plan, jobs: list[JobSpec], workers: int, threads: int) -> Iter
         yield "How long that takes can be told once the base is on this machine."
         return
     counted = "" if here else ", counted by the published sizes of its U-Net"
+    pace = SMALL if plan.base == EMBEDDED else GPU
     yield (
         f"That is {total.passes * operations:.1e} operations{counted}: "
-        f"{_told(total.passes * operations / GPU / 3600)} on a GPU that sustains "
-        f"{GPU / 1e12:.0f} trillion a second, which is an estimate; small networks sustain far "
-        "less. Scoring, and decoding pictures, are not counted."
+        f"{_told(total.passes * operations / pace / 3600)} on a GPU that sustains "
+        f"{pace / 1e12:.0f} trillion a second, about what an H100 did with such a base. Scoring, "
+        "and decoding pictures, are not counted."
     )
 
 
