@@ -382,6 +382,13 @@ def far(monkeypatch):
     monkeypatch.setattr(running, "pending_judges", lambda name: [f"{name}'s judge would be"])
 
 
+def test_a_gpu_is_not_expected_to_sustain_as_much_on_a_small_base(tmp_path):
+    path = tmp_path / "small.toml"
+    path.write_text(PLAN.format(base="embedded", subjects="miniature"))
+    *_, operations = rehearse(path, tmp_path / "none")
+    assert "on a GPU that sustains 5 trillion" in operations
+
+
 @pytest.mark.usefixtures("far")
 def test_a_base_that_is_not_here_is_not_fetched(tmp_path):
     path = tmp_path / "far.toml"
