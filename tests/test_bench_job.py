@@ -145,7 +145,10 @@ def test_a_checkpoint_that_cannot_be_drawn_is_left_out_and_the_others_count(
     )
     flags = ["--records", str(tmp_path / "records"), "--executor", "inline"]
     assert command(["bench", str(plan_file), *flags]) == 0
-    assert "Checkpoint 2 has no scores: DivergedError: a picture" in capsys.readouterr().out
+    assert (
+        "Checkpoint 2 cannot be drawn and is left out: DivergedError: a picture"
+        in capsys.readouterr().out
+    )
     table = (tmp_path / "results" / "small.md").read_text()
     assert "could not be drawn, and are left out: dog, dreambooth, 0, 2." in table
     assert "| dreambooth | 3 |" in table
@@ -396,7 +399,7 @@ def test_a_base_that_is_not_here_is_not_fetched(tmp_path):
     jobs, operations, download, judge = rehearse(path, tmp_path / "none")
     assert "2 of 2 jobs are to be run" in jobs
     assert "by the published sizes of its U-Net" in operations
-    assert "on a GPU that sustains 50 trillion" in operations
+    assert "on a GPU that sustains 50 trillion a second, as an H100 did with four" in operations
     assert "base is to be downloaded first" in download
     assert judge == "A judge is to be downloaded first: sd21's judge would be."
     path.write_text(PLAN.format(base="someone/model", subjects="miniature"))

@@ -9,12 +9,18 @@ from typing import Any
 import pytest
 
 from bench_jobs import PLAN, body, small_plan
-from rarebooth.bench.results import further, results
+from rarebooth.bench.executors import Outcome
+from rarebooth.bench.record import Records
+from rarebooth.bench.results import averaged, further_of, results, told_of
+from rarebooth.bench.running import Benchmark
 from rarebooth.bench.tables import markdown, times_markdown
 from rarebooth.intervals import estimate, paired
 
 SIX = PLAN.replace('"dog"]', '"dog", "duck_toy", "vase"]')
 """With as many subjects as an interval is shown of."""
+
+LATE = f"{PLAN}[entries.late]\nmethod = 'hiper'\ncheckpoints = [5]\nfixed = 5\n"
+"""With an entry that comes last."""
 
 
 def done(jobs) -> dict[Any, dict[str, Any]]:
@@ -96,7 +102,7 @@ def test_before_a_subject_is_whole_the_entries_that_finished_it_are_told_of(tmp_
     assert {each.entry for each in found.rows} == {"ours"}
     assert found.differences == ()
     assert "Not told of yet: theirs" in markdown(found)
-    assert "theirs" not in times_markdown(plan, done(ours))
+    assert "theirs" not in times_markdown(told_of(plan, done(ours)), done(ours))
     # A seed short, or failed, is not finished; the whole plan has nobody waiting.
     assert results(plan, done(ours[:1])).subjects == ()
     failed = {**done(ours), beside[0]: {"status": "failed", "error": "ResourceError: no memory"}}
@@ -106,9 +112,7 @@ def test_before_a_subject_is_whole_the_entries_that_finished_it_are_told_of(tmp_
 
 
 def test_entries_that_are_further_are_told_of_apart(tmp_path):
-    plan = small_plan(
-        tmp_path, f"{PLAN}[entries.late]\nmethod = 'hiper'\ncheckpoints = [5]\nfixed = 5\n"
-    )
+    plan = small_plan(tmp_path, LATE)
 
     def ended(counts):
         names = [subject.name for subject in plan.subjects]
@@ -116,17 +120,37 @@ def test_entries_that_are_further_are_told_of_apart(tmp_path):
 
     records = ended({"ours": 4, "theirs": 3, "late": 1})
     assert results(plan, records).subjects == ("backpack",)
-    found = further(plan, records)
-    assert found is not None
+    told = further_of(plan, records)
+    assert told is not None
+    found = averaged(plan, told, records)
     assert found.subjects == ("backpack", "can", "cat")
     assert {each.entry for each in found.rows} == {"ours", "theirs"}
     assert found.waiting == ("late",)
     # Not where one is ahead alone, where it would tell of no more jobs, or where all are there.
-    assert further(plan, ended({"ours": 2, "theirs": 2, "late": 0})) is None
-    assert further(plan, ended({"ours": 2, "theirs": 1, "late": 0})) is None
-    assert further(plan, ended({"ours": 4, "theirs": 1, "late": 1})) is None
-    assert further(plan, done(plan.jobs)) is None
-    assert further(plan, {}) is None
+    assert further_of(plan, ended({"ours": 2, "theirs": 2, "late": 0})) is None
+    assert further_of(plan, ended({"ours": 2, "theirs": 1, "late": 0})) is None
+    assert further_of(plan, ended({"ours": 4, "theirs": 1, "late": 1})) is None
+    assert further_of(plan, done(plan.jobs)) is None
+    assert further_of(plan, {}) is None
+
+
+def test_what_is_told_apart_is_written_beside_the_tables_while_it_is_so(tmp_path):
+    plan = small_plan(tmp_path, LATE)
+    benchmark = Benchmark("small", plan, Records(tmp_path / "records", {}))
+    last = [job for job in plan.jobs if job.label == "late" and job.subject != "backpack"]
+    for job in plan.jobs:
+        if job not in last:
+            benchmark.records.write(job, Outcome(body=body(job)))
+    written = {path.name for path in benchmark.write(tmp_path / "out")}
+    assert {"small.md", "small-times.md", "small-further.md"} <= written
+    text = (tmp_path / "out" / "small-further.md").read_text("utf-8")
+    assert "4 of 4 subjects" in text
+    assert "Not told of yet: late" in text
+    assert "a machine that is not named, 12 jobs:" in text
+    for job in last:
+        benchmark.records.write(job, Outcome(body=body(job)))
+    assert not any("further" in path.name for path in benchmark.write(tmp_path / "out"))
+    assert not (tmp_path / "out" / "small-further.md").exists()
 
 
 def test_a_checkpoint_that_could_not_be_drawn_is_in_no_mean_and_is_told(tmp_path):

@@ -325,6 +325,8 @@ def main() -> None:
     asked = parser.parse_args()
     extent = EXTENTS[asked.size]
     if asked.rounds is not None:
+        if asked.rounds < 1:
+            parser.error(f"--rounds is {asked.rounds}; it must be at least 1")
         extent = replace(extent, rounds=asked.rounds)
     with ExitStack() as stack:
         folder = Path(stack.enter_context(TemporaryDirectory()))

@@ -30,7 +30,7 @@ from rarebooth import hub
 from rarebooth.base import Base, Identity, Posterior
 from rarebooth.bases.compiling import compiled
 from rarebooth.bases.configuration import LARGEST_SIDE, reason, require_held, whole
-from rarebooth.bases.device import Precision, pick_device, pick_precision
+from rarebooth.bases.device import Precision, hold_to, pick_device, pick_precision
 from rarebooth.bases.held import Held
 from rarebooth.errors import BaseModelError, DivergedError, SettingsError, is_out_of_memory
 from rarebooth.process import Process, sent
@@ -199,6 +199,7 @@ class StableDiffusion(Base):
         """
         place = pick_device(device)
         compute = pick_precision(precision, place)
+        hold_to(compute, place)
         hub.pipeline_kind(folder, (PIPELINE,))
         hub.require_known_parts(folder)
         hub.require_complete(folder)

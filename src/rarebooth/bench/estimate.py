@@ -17,14 +17,23 @@ from rarebooth.settings import preset_for
 BACKWARD: Final = 2.0
 """A backward pass in forward passes: it multiplies by weights and by activations."""
 
-GPU: Final = 50e12
-"""Operations a second that a GPU is taken to sustain on a U-Net of Stable Diffusion's size.
 
-An H100 sustained 53e12 in steps at batch 4, and 13e12 at batch 1 (``benchmarks/speed``).
-"""
+@dataclass(frozen=True)
+class Pace:
+    """Operations a second that an H100 sustained on a U-Net, and when."""
 
-SMALL: Final = 5e12
-"""The same of the embedded base's U-Net: an H100 with sixteen jobs at once, scoring left out."""
+    rate: float
+    when: str
+
+
+LARGE: Final = Pace(50e12, "with four pictures a step, and a quarter of it with one")
+"""Of Stable Diffusion's size, 53e12 and 13e12 (``benchmarks/speed``)."""
+
+SMALL: Final = Pace(5e12, "with sixteen jobs at once")
+"""Of the embedded base's: the jobs of ``benchmarks/paper-short.toml``, without scoring."""
+
+LEAST: Final = 1e11
+"""Operations of one picture below which a U-Net is small."""
 
 PUBLISHED: Final = {"sd14": 8.03e11, "sd15": 8.03e11, "sd21": 8.04e11}
 """Floating-point operations of one picture that passes the U-Net, at 512 pixels.
@@ -101,3 +110,8 @@ def operations_a_picture(base: Base) -> float:
     with FlopCounterMode(display=False) as counter:
         base.denoise(given, timestep, condition)
     return float(counter.get_total_flops())
+
+
+def sustained(operations: float) -> Pace:
+    """What a GPU is taken to sustain on a U-Net that a picture passes in so many operations."""
+    return SMALL if operations < LEAST else LARGE

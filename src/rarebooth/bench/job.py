@@ -138,6 +138,9 @@ class Learnt:
             name: {"validation": {key: round(n, scores.DIGITS) for key, n in asdict(each).items()}}
             for name, each in qualities.items()
         }
+        with self.spent.on("the base's own pictures"):
+            # Before any checkpoint's, which are not to blame for a base that cannot be drawn.
+            untouched = _untouched(self.base, spec.noun, spec.extent, spec.draw)
         while True:
             chosen = {"fixed": str(spec.fixed), "held-out": choose.held_out(qualities)}
             in_full = set(qualities) if spec.score == "all" else set(chosen.values())
@@ -145,7 +148,7 @@ class Learnt:
                 about = checkpoints[name]
                 with self.leaving_out(name):
                     if name in in_full and "scores" not in about:
-                        about["scores"] = self.scores(files[name])
+                        about["scores"] = self.scores(files[name], untouched)
                     if spec.pictures and "pictures" not in about:
                         about["pictures"] = self.figures(files[name])
             qualities = {name: qualities[name] for name in qualities if name not in self.undrawn}
@@ -181,15 +184,13 @@ class Learnt:
             photos = self.shown.learnt.images
             return choose.quality(validation, photos, spec.noun, self.judges)
 
-    def scores(self, file: Path) -> scores.Plain:
-        """A checkpoint's scores by every metric, on all protocols."""
+    def scores(self, file: Path, untouched: Mapping[str, PictureSet]) -> scores.Plain:
+        """A checkpoint's scores by every metric, beside the base's own pictures."""
         spec = self.spec
         with self.spent.on("drawing"), Session(self.base) as session:
             (phrase,), _ = wear(session, file)
             of_subject = draw_sets(session, spec.extent.subject(spec.noun), phrase, spec.draw)
             others = draw_sets(session, spec.extent.beside(spec.noun), spec.noun, spec.draw)
-        with self.spent.on("the base's own pictures"):
-            untouched = _untouched(self.base, spec.noun, spec.extent, spec.draw)
         self.drawn += sum(len(each.flat) for each in (*of_subject.values(), *others.values()))
         evidence = Evidence(
             noun=spec.noun,

@@ -53,13 +53,15 @@ def _sections(benchmark: Benchmark, folder: Path) -> Iterator[str]:
     heated = benchmark.heatmap(folder / "pictures", found)
     if heated is not None:
         yield f"![{HEATED}]({heated.path.relative_to(folder)})\n\n*{HEATED}.*"
-    beyond = benchmark.further()
-    if beyond is not None:
-        yield f"## {benchmark.name}, the entries that are further"
-        yield tables.markdown(beyond).rstrip()
     for figure in _figures(benchmark, folder):
         caption = f"{CAPTIONS[figure.kind]}: {figure.subject}"
         yield f"![{caption}]({figure.path.relative_to(folder)})\n\n*{caption}{_steps(figure)}.*"
+    beyond = benchmark.further()
+    if beyond is not None:
+        yield f"## {benchmark.name}, the entries that are further"
+        yield tables.markdown(beyond.results).rstrip()
+        yield "### Seconds of a job"
+        yield beyond.times.rstrip()
 
 
 def _steps(figure: Figure) -> str:

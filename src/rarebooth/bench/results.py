@@ -106,29 +106,11 @@ class Results:
 
 def results(plan: Plan, records: Mapping[JobSpec, Record]) -> Results:
     """Average the records of a plan's jobs; those that are not there yet may be missing."""
-    return _averaged(plan, told_of(plan, records), records)
+    return averaged(plan, told_of(plan, records), records)
 
 
-def further(plan: Plan, records: Mapping[JobSpec, Record]) -> Results | None:
-    """The same of those entries that have finished more subjects than all that are told of have.
-
-    Of several such groups the one of most jobs; None where there is no other to compare with, or
-    where ``results`` tells of as many jobs.
-    """
-    done = {entry.label: _first_finished(plan, entry, records) for entry in plan.entries}
-    told = told_of(plan, records)
-    known = len(counted(told, records))
-    for count in sorted({*done.values()}):
-        entries = tuple(entry for entry in plan.entries if done[entry.label] >= count)
-        group = replace(plan, entries=entries)
-        jobs = len(counted(group, records))
-        if jobs > known and len(entries) > 1:
-            told, known = group, jobs
-    return None if told == told_of(plan, records) else _averaged(plan, told, records)
-
-
-def _averaged(plan: Plan, told: Plan, records: Mapping[JobSpec, Record]) -> Results:
-    """What is found of the entries of ``told``, which are some of the plan's."""
+def averaged(plan: Plan, told: Plan, records: Mapping[JobSpec, Record]) -> Results:
+    """The same of the entries of ``told``, which are some of the plan's."""
     bodies = counted(told, records)
     of_entries = {entry.label: _of(entry, bodies) for entry in told.entries}
     seeds = {
@@ -193,6 +175,23 @@ def told_of(plan: Plan, records: Mapping[JobSpec, Record]) -> Plan:
     if not missing:
         return plan
     return replace(plan, entries=tuple(each for each in plan.entries if each.label in there))
+
+
+def further_of(plan: Plan, records: Mapping[JobSpec, Record]) -> Plan | None:
+    """The plan, of those entries that have finished more subjects than all of ``told_of`` have.
+
+    Of several such groups the one of most jobs; None where there is no other to compare with, or
+    where ``told_of`` has as many jobs.
+    """
+    done = {entry.label: _first_finished(plan, entry, records) for entry in plan.entries}
+    found, most = None, len(counted(told_of(plan, records), records))
+    for count in sorted({*done.values()}):
+        entries = tuple(entry for entry in plan.entries if done[entry.label] >= count)
+        group = replace(plan, entries=entries)
+        jobs = len(counted(group, records))
+        if jobs > most and len(entries) > 1:
+            found, most = group, jobs
+    return found
 
 
 def counted(plan: Plan, records: Mapping[JobSpec, Record]) -> dict[JobSpec, Body]:

@@ -11,11 +11,10 @@ from rarebooth import hub, store
 from rarebooth.bases import open_base
 from rarebooth.bench import figures, measures, tables
 from rarebooth.bench.estimate import (
-    GPU,
     PUBLISHED,
-    SMALL,
     operations_a_picture,
     seconds_a_picture,
+    sustained,
     work_of,
 )
 from rarebooth.bench.executors import Executor
@@ -23,9 +22,15 @@ from rarebooth.bench.heatmap import Panel, heatmap
 from rarebooth.bench.job import run_job
 from rarebooth.bench.plan import JobSpec, Plan, photos_digest, read_plan
 from rarebooth.bench.record import Records
-from rarebooth.bench.results import Results, further, results, timed
+from rarebooth.bench.results import (
+    Results,
+    averaged,
+    further_of,
+    results,
+    timed,
+    told_of,
+)
 from rarebooth.bench.work import Progress, work
-from rarebooth.defaults import EMBEDDED
 from rarebooth.metrics.encoders.judges import fetch_judges
 from rarebooth.metrics.encoders.judges import pending as pending_judges
 from rarebooth.sheet import QUALITY
@@ -85,13 +90,18 @@ class Benchmark:
         """What the records that there are say."""
         return results(self.plan, self.records.load(self.plan.jobs))
 
-    def further(self) -> Results | None:
+    def further(self) -> "Further | None":
         """What they say of entries that are further than the rest; None where none are."""
-        return further(self.plan, self.records.load(self.plan.jobs))
+        records = self.records.load(self.plan.jobs)
+        told = further_of(self.plan, records)
+        if told is None:
+            return None
+        return Further(averaged(self.plan, told, records), tables.times_markdown(told, records))
 
     def times(self) -> str:
         """Seconds of a job as Markdown: those of whatever machines ran them."""
-        return tables.times_markdown(self.plan, self.records.load(self.plan.jobs))
+        records = self.records.load(self.plan.jobs)
+        return tables.times_markdown(told_of(self.plan, records), records)
 
     def figures(self, folder: Path) -> Iterator["Figure"]:
         """The figures of subjects whose pictures are kept and that every entry has finished."""
@@ -108,7 +118,7 @@ class Benchmark:
         beyond = self.further()
         texts = {"": tables.markdown(found), "-times": self.times()}
         if beyond is not None:
-            texts["-further"] = tables.markdown(beyond)
+            texts["-further"] = f"{tables.markdown(beyond.results)}\n{beyond.times}"
         else:  # it may have been so when the benchmark was last written
             (folder / f"{self.name}-further.md").unlink(missing_ok=True)
         for ending, text in texts.items():
@@ -142,6 +152,14 @@ class Benchmark:
         found = self.records.load(jobs.values())
         done = {job.label: record["body"] for job, record in found.items()}
         return done if jobs and len(done) == len(jobs) and all(done.values()) else None
+
+
+@dataclass(frozen=True)
+class Further:
+    """What is told of entries that are further than the rest. ``times``: as Markdown."""
+
+    results: Results
+    times: str
 
 
 @dataclass(frozen=True)
@@ -214,12 +232,12 @@ def outlook(plan: Plan, jobs: list[JobSpec], workers: int, threads: int) -> Iter
         yield "How long that takes can be told once the base is on this machine."
         return
     counted = "" if here else ", counted by the published sizes of its U-Net"
-    pace = SMALL if plan.base == EMBEDDED else GPU
+    pace = sustained(operations)
     yield (
         f"That is {total.passes * operations:.1e} operations{counted}: "
-        f"{_told(total.passes * operations / pace / 3600)} on a GPU that sustains "
-        f"{pace / 1e12:.0f} trillion a second, about what an H100 did with such a base. Scoring, "
-        "and decoding pictures, are not counted."
+        f"{_told(total.passes * operations / pace.rate / 3600)} on a GPU that sustains "
+        f"{pace.rate / 1e12:.0f} trillion a second, as an H100 did {pace.when}. Scoring, and "
+        "decoding pictures, are not counted."
     )
 
 

@@ -19,7 +19,6 @@ from rarebooth.bench.results import (
     counted,
     means_of_entries,
     timed,
-    told_of,
 )
 from rarebooth.intervals import FEWEST, LEVEL, Estimate
 
@@ -112,8 +111,10 @@ def markdown(found: Results) -> str:
 
 
 def times_markdown(plan: Plan, records: Mapping[JobSpec, Record]) -> str:
-    """Seconds of a job as Markdown: means over the jobs that count, those of each machine apart."""
-    plan = told_of(plan, records)
+    """Seconds of a job as Markdown: means over the jobs that count, those of each machine apart.
+
+    ``plan``: of the entries that are told of.
+    """
     machines: dict[str, dict[JobSpec, Body]] = {}
     for job, body in counted(plan, records).items():
         machines.setdefault(body["cost"].get("device", "a machine that is not named"), {})[job] = (

@@ -106,7 +106,7 @@ def _say(step: "Progress") -> None:
     ending = "done" if error is None else f"failed: {error}"
     out().print(f"{step.done}/{step.total} {job.subject} {job.label} seed {job.seed}: {ending}")
     for name, why in (step.outcome.body or {}).get("undrawn", {}).items():
-        out().print(f"Checkpoint {name} has no scores: {why}")
+        out().print(f"Checkpoint {name} cannot be drawn and is left out: {why}")
 
 
 def _processes(plan: "Plan", threads: int) -> int:

@@ -119,7 +119,7 @@ NOT_HERE: Mapping[str, str] = {
     "tokenizer-name": _ONE_FOLDER,
     "scale-lr": "is not there: --lr is used as it is given. Leave it out.",
     "center-crop": "has nothing to do here: photos are always cropped to their middle square.",
-    "allow-tf32": "is not there. On a GPU, --precision bf16 is faster still.",
+    "allow-tf32": "is not there: fp32 is fp32. On a GPU, --precision bf16 is faster than either.",
     "snr-gamma": "is not there: {method} weights all timesteps alike. Leave it out.",
     "offset-noise": "is not there: {method} adds plain noise. Leave it out.",
     "train-data-dir": "is called --instance_data_dir in DreamBooth's script; or name the folder.",
