@@ -76,6 +76,8 @@ def test_a_plan_says_what_is_run_on_what(tmp_path):
     # Of an entry's first seed, of the subjects that are named.
     shown = [(job.subject, job.seed) for job in plan.jobs if job.pictures]
     assert shown == [("backpack", 0), ("cat", 3)]
+    silent = read(tmp_path, o=("extent = { simple = 4 }", "pictures = false"))
+    assert [job.subject for job in silent.jobs if job.pictures] == ["backpack"]
 
 
 def test_settings_are_complete_and_train_to_the_last_checkpoint(tmp_path):

@@ -75,6 +75,7 @@ _ENTRY: Final[Mapping[str, Any]] = {
     "draw": dict[str, Any],
     "leave_one_out": bool,
     "compare_to": str,
+    "pictures": bool,
 }
 
 _LABEL = re.compile(r"[a-z0-9][a-z0-9._-]{0,63}")
@@ -88,8 +89,8 @@ class JobSpec:
     method's. ``checkpoints``: steps of its last stage; ``fixed`` is the one that is scored whatever
     it looks like. ``score``: "chosen" for the fixed and the held-out checkpoint in full, or "all".
     ``base``: as asked for. ``pictures``: whether some are kept in the record: of an entry's first
-    seed, where the plan names the subject. ``leave_one_out``: the last photo is not learnt from,
-    and is what likeness is measured against.
+    seed, where the plan names the subject and the entry does not say no. ``leave_one_out``: the
+    last photo is not learnt from, and is what likeness is measured against.
     """
 
     subject: str
@@ -135,8 +136,9 @@ class JobSpec:
 class Entry:
     """One row of the tables: a method with its settings, and what it is run on.
 
-    ``compare_to``: the entry that it is taken from, subject by subject; None for none. ``idle``: a
-    sentence for each of its settings that does nothing where the others are as they are.
+    ``compare_to``: the entry that it is taken from, subject by subject; None for none.
+    ``pictures``: whether some are kept of the subjects that the plan names. ``idle``: a sentence
+    for each of its settings that does nothing where the others are as they are.
     """
 
     label: str
@@ -151,6 +153,7 @@ class Entry:
     draw: DrawSettings
     leave_one_out: bool
     compare_to: str | None
+    pictures: bool
     idle: tuple[str, ...]
 
     def comparable(self, other: "Entry") -> bool:
@@ -198,7 +201,9 @@ class Plan:
                 extent=entry.extent,
                 draw=entry.draw,
                 base=self.base,
-                pictures=subject.name in self.pictures and seed == entry.seeds[0],
+                pictures=entry.pictures
+                and subject.name in self.pictures
+                and seed == entry.seeds[0],
                 leave_one_out=entry.leave_one_out,
             )
             for entry in self.entries
@@ -297,6 +302,7 @@ def _entry(label: str, content: object, plan: Mapping[str, Any], names: Sequence
         draw=_draw(where, given, plan),
         leave_one_out=given.get("leave_one_out", False),
         compare_to=given.get("compare_to"),
+        pictures=given.get("pictures", True),
         idle=tuple(idle(resolved)),
     )
 

@@ -104,7 +104,7 @@ class Benchmark:
         return tables.times_markdown(told_of(self.plan, records), records)
 
     def figures(self, folder: Path) -> Iterator["Figure"]:
-        """The figures of subjects whose pictures are kept and that every entry has finished."""
+        """The figures of subjects of which pictures are kept, where all those jobs have ended."""
         for subject in self.plan.pictures:
             bodies = self._bodies(subject)
             if bodies is not None:
@@ -144,12 +144,9 @@ class Benchmark:
         return Heatmap(folder / f"{self.name}-subjects.svg", found.subjects, panels)
 
     def _bodies(self, subject: str) -> dict[str, dict[str, Any]] | None:
-        """A subject's first seed by every entry; None until all are there."""
-        jobs: dict[str, JobSpec] = {}
-        for job in self.plan.jobs:
-            if job.subject == subject:
-                jobs.setdefault(job.label, job)
-        found = self.records.load(jobs.values())
+        """A subject by the jobs that keep pictures of it; None until all are there."""
+        jobs = [job for job in self.plan.jobs if job.subject == subject and job.pictures]
+        found = self.records.load(jobs)
         done = {job.label: record["body"] for job, record in found.items()}
         return done if jobs and len(done) == len(jobs) and all(done.values()) else None
 
