@@ -4,6 +4,7 @@ import ipaddress
 import os
 import socket
 from collections.abc import Callable
+from importlib import metadata
 from typing import Any
 
 # Before torch and huggingface_hub are imported: both read these once. Child processes inherit them.
@@ -68,3 +69,16 @@ def pytest_configure() -> None:
 
 def pytest_runtest_setup(item: pytest.Item) -> None:
     guard.open = item.get_closest_marker("network") is not None
+
+
+@pytest.fixture
+def not_installed(monkeypatch):
+    """rarebooth on the path alone: the packages that it needs are installed, and it is not."""
+    version = metadata.version
+
+    def on_the_path(name: str) -> str:
+        if name == "rarebooth":
+            raise metadata.PackageNotFoundError(name)
+        return version(name)
+
+    monkeypatch.setattr(metadata, "version", on_the_path)

@@ -13,7 +13,6 @@ import rarebooth
 from rarebooth.cli import run
 from rarebooth.errors import ResourceError, SettingsError
 from rarebooth.exam import extent as extents
-from rarebooth.exam import record as exam_records
 from rarebooth.exam import sitting
 from rarebooth.exam.autoencoder import autoencoder_rows, psnr
 from rarebooth.exam.candidate import Candidate
@@ -330,15 +329,8 @@ def test_what_is_missing_is_absent_and_the_record_tells_all(tiny, tmp_path):
     assert [row["name"] for row in content["rows"]] == list(verdicts)
 
 
-def test_what_is_on_the_path_and_not_installed_tells_its_version_in_an_exam(tiny, monkeypatch):
-    version = exam_records.metadata.version
-
-    def on_the_path(name):
-        if name == "rarebooth":
-            raise exam_records.metadata.PackageNotFoundError(name)
-        return version(name)
-
-    monkeypatch.setattr(exam_records.metadata, "version", on_the_path)
+@pytest.mark.usefixtures("not_installed")
+def test_what_is_on_the_path_and_not_installed_tells_its_version_in_an_exam(tiny):
     record = exam_record(tiny, TINY, [], quick=True, seconds=0)
     assert record["versions"]["rarebooth"] == rarebooth.__version__
 

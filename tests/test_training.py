@@ -91,17 +91,8 @@ def test_what_a_run_leaves(job, tmp_path):
     assert said["preview"] == {"sampler": "dpm++", "sampler_steps": 20, "guidance": 7.5}
 
 
-def test_what_is_on_the_path_and_not_installed_trains_and_tells_its_version(
-    job, tmp_path, monkeypatch
-):
-    version = record_module.metadata.version
-
-    def on_the_path(name):
-        if name == "rarebooth":
-            raise record_module.metadata.PackageNotFoundError(name)
-        return version(name)
-
-    monkeypatch.setattr(record_module.metadata, "version", on_the_path)
+@pytest.mark.usefixtures("not_installed")
+def test_what_is_on_the_path_and_not_installed_trains_and_tells_its_version(job, tmp_path):
     finish(job())
     said = record(tmp_path / "run")["versions"]
     assert list(said) == ["python", "rarebooth", *record_module.VERSIONED]
