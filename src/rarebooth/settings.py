@@ -9,7 +9,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, fields, replace
 from importlib import resources
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, TypedDict, get_type_hints
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias, TypedDict, get_type_hints
 
 import pydantic
 
@@ -19,6 +19,9 @@ from rarebooth.errors import SettingsError
 
 if TYPE_CHECKING:  # a method imports torch, and settings are looked at before it is needed
     from rarebooth.method import Method
+
+Precision: TypeAlias = Literal["auto", "fp32", "bf16"]
+"""What a base is asked to compute in; auto is what its device is best at."""
 
 ENVIRONMENT = "RAREBOOTH_"
 ENVIRONMENT_ELSEWHERE = frozenset({"cache", "dreambench", "clip_bpe"})
@@ -54,7 +57,7 @@ class TrainSettings:
     method: str = defaults.METHOD
     seed: int = 0
     device: str = "auto"
-    precision: Literal["auto", "fp32", "bf16"] = "auto"
+    precision: Precision = "auto"
     resolution: int | None = None
     checkpoint_every: int = 200
     save_state_every: int = 100

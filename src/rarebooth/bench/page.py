@@ -46,18 +46,17 @@ def page(folder: Path) -> str:
 
 def _sections(benchmark: Benchmark, folder: Path) -> Iterator[str]:
     yield f"## {benchmark.name}"
-    found = benchmark.results()
-    yield tables.markdown(found).rstrip()
+    told, *further = benchmark.told()
+    yield tables.markdown(told.results).rstrip()
     yield "### Seconds of a job"
-    yield benchmark.times().rstrip()
-    heated = benchmark.heatmap(folder / "pictures", found)
+    yield told.times.rstrip()
+    heated = benchmark.heatmap(folder / "pictures", told.results)
     if heated is not None:
         yield f"![{HEATED}]({heated.path.relative_to(folder)})\n\n*{HEATED}.*"
     for figure in _figures(benchmark, folder):
         caption = f"{CAPTIONS[figure.kind]}: {figure.subject}"
         yield f"![{caption}]({figure.path.relative_to(folder)})\n\n*{caption}{_steps(figure)}.*"
-    beyond = benchmark.further()
-    if beyond is not None:
+    for beyond in further:
         yield f"## {benchmark.name}, the entries that are further"
         yield tables.markdown(beyond.results).rstrip()
         yield "### Seconds of a job"

@@ -24,6 +24,7 @@ from rarebooth.methods import find as find_method
 from rarebooth.protocols import Extent
 from rarebooth.settings import (
     DrawSettings,
+    Precision,
     Resolved,
     check_seed,
     method_settings,
@@ -44,7 +45,6 @@ NOUN: Final = "NOUN"
 
 Photos: TypeAlias = Literal["miniature", "dreambench"]
 Scored: TypeAlias = Literal["chosen", "all"]
-Precision: TypeAlias = Literal["auto", "fp32", "bf16"]
 
 _SUBJECTS: Final[Mapping[str, tuple[tuple[Subject, ...], Photos]]] = {
     "miniature": (BENCHMARK, "miniature"),

@@ -90,18 +90,15 @@ class Benchmark:
         """What the records that there are say."""
         return results(self.plan, self.records.load(self.plan.jobs))
 
-    def further(self) -> "Further | None":
-        """What they say of entries that are further than the rest; None where none are."""
+    def told(self) -> list["Told"]:
+        """The same with its seconds, and after it that of entries further than the rest, if any."""
         records = self.records.load(self.plan.jobs)
-        told = further_of(self.plan, records)
-        if told is None:
-            return None
-        return Further(averaged(self.plan, told, records), tables.times_markdown(told, records))
-
-    def times(self) -> str:
-        """Seconds of a job as Markdown: those of whatever machines ran them."""
-        records = self.records.load(self.plan.jobs)
-        return tables.times_markdown(told_of(self.plan, records), records)
+        groups = (told_of(self.plan, records), further_of(self.plan, records))
+        return [
+            Told(averaged(self.plan, group, records), tables.times_markdown(group, records))
+            for group in groups
+            if group is not None
+        ]
 
     def figures(self, folder: Path) -> Iterator["Figure"]:
         """The figures of subjects of which pictures are kept, where all those jobs have ended."""
@@ -114,12 +111,11 @@ class Benchmark:
 
     def write(self, folder: Path) -> Iterator[Path]:
         """Write tables and figures; yields every file."""
-        found = self.results()
-        beyond = self.further()
-        texts = {"": tables.markdown(found), "-times": self.times()}
-        if beyond is not None:
+        told, *further = self.told()
+        texts = {"": tables.markdown(told.results), "-times": told.times}
+        for beyond in further:
             texts["-further"] = f"{tables.markdown(beyond.results)}\n{beyond.times}"
-        else:  # it may have been so when the benchmark was last written
+        if not further:  # there may have been when the benchmark was last written
             (folder / f"{self.name}-further.md").unlink(missing_ok=True)
         for ending, text in texts.items():
             path = folder / f"{self.name}{ending}.md"
@@ -127,7 +123,7 @@ class Benchmark:
                 beside.write_text(text, encoding="utf-8")
             yield path
         pictures = folder / "pictures"
-        for figure in (*self.figures(pictures), self.heatmap(pictures, found)):
+        for figure in (*self.figures(pictures), self.heatmap(pictures, told.results)):
             if figure is not None:
                 figure.write()
                 yield figure.path
@@ -152,8 +148,8 @@ class Benchmark:
 
 
 @dataclass(frozen=True)
-class Further:
-    """What is told of entries that are further than the rest. ``times``: as Markdown."""
+class Told:
+    """What is told of a group of entries. ``times``: seconds of a job, as Markdown."""
 
     results: Results
     times: str

@@ -117,9 +117,8 @@ def times_markdown(plan: Plan, records: Mapping[JobSpec, Record]) -> str:
     """
     machines: dict[str, dict[JobSpec, Body]] = {}
     for job, body in counted(plan, records).items():
-        machines.setdefault(body["cost"].get("device", "a machine that is not named"), {})[job] = (
-            body
-        )
+        machine = body["cost"].get("device", "a machine that is not named")
+        machines.setdefault(machine, {})[job] = body
     return _lines(*(_times(plan, name, bodies) for name, bodies in machines.items()), REMEMBERED)
 
 
